@@ -1,0 +1,1 @@
+"""The service: a thin API over the acts, its worker, and its command line."""

@@ -1,0 +1,7 @@
+"""Every package's checks, gathered: all that the books say of themselves."""
+
+from takings.ledger import checks as ledger
+from takings.ledger.checks import Check
+from takings.payments import checks as payments
+
+CHECKS: tuple[Check, ...] = (*ledger.CHECKS, *payments.CHECKS)

@@ -1,0 +1,93 @@
+"""What a running process holds: its settings, its database, its door to Stripe."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy.engine import make_url
+
+import migrations
+from api.settings import Settings
+from takings import embedded
+from takings.database import Database
+from takings.payments.stripe import SecretMissing, Stripe
+from takings.policies import policies
+
+DATABASE = "takings"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the database is, for the role that serves and for the one that migrates."""
+
+    app: str
+    owner: str
+
+    @property
+    def app_role(self) -> str:
+        """The role that serves."""
+        return make_url(self.app).username or "takings_app"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The things that every act of a process is given."""
+
+    settings: Settings
+    database: Database
+    stripe: Stripe
+
+    def now(self) -> datetime:
+        """The instant, read here and handed down."""
+        return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def addresses(settings: Settings) -> AsyncIterator[Addresses]:
+    """The database's addresses; the embedded server runs for as long as they are used."""
+    async with AsyncExitStack() as stack:
+        if settings.database_url is not None:
+            yield Addresses(settings.database_url, settings.owner_url or settings.database_url)
+            return
+        server = await stack.enter_async_context(
+            embedded.running(settings.home / "postgres", binaries=settings.postgres_bin)
+        )
+        await server.create(DATABASE)
+        yield Addresses(server.url(DATABASE, "app"), server.url(DATABASE, "owner"))
+
+
+async def migrate(where: Addresses) -> None:
+    """Bring the schema up to date, and make the presets ready to use."""
+    await asyncio.to_thread(migrations.upgrade, where.owner, where.app_role)
+    async with Database(where.owner, connections=1) as database:
+        await policies.publish_presets(database, now=datetime.now(UTC))
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, migrated: bool = True) -> AsyncIterator[Runtime]:
+    """A process's runtime, migrated and refused where a crash could lose money."""
+    async with addresses(settings) as where:
+        if migrated:
+            await migrate(where)
+        async with (
+            Database(where.app, connections=settings.connections) as database,
+            Stripe(
+                settings.stripe_api_key.get_secret_value(), base=settings.stripe_api_base
+            ) as door,
+        ):
+            await database.refuse_unsafe_settings()
+            yield Runtime(settings, database, door)
+
+
+def secrets(settings: Settings, endpoint: str) -> list[str]:
+    """The signing secrets of a webhook endpoint; an empty one must stop the service at its start."""
+    found = {
+        "account": settings.stripe_webhook_secrets,
+        "connect": settings.stripe_connect_secrets,
+    }[endpoint]
+    plain = [secret.get_secret_value() for secret in found]
+    if not plain or not all(secret.strip() for secret in plain):
+        raise SecretMissing(endpoint=endpoint)
+    return plain

@@ -1,0 +1,131 @@
+"""The worker: a loop of acts, woken by PostgreSQL, with polling as the safety net.
+
+Any number of workers may run.  Each act can be repeated and finishes what another left behind.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from api.runtime import Runtime
+from api.settlement import SETTLEMENT
+from takings.errors import TakingsError
+from takings.ledger import months
+from takings.payments import cash, releases, sweeps, webhooks
+
+log = structlog.get_logger()
+
+POLL_S = 1.0
+OPEN_FOR = timedelta(minutes=10)
+EVENTS_KEPT = timedelta(days=29)
+
+Act = Callable[[Runtime, datetime], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Something that the worker does, and how often at least."""
+
+    name: str
+    every: timedelta
+    act: Act
+
+
+async def _lost_events(runtime: Runtime, now: datetime) -> int:
+    since = now - EVENTS_KEPT
+    return await sweeps.lost_events(runtime.database, runtime.stripe, since=since, now=now)
+
+
+async def _open_payments(runtime: Runtime, now: datetime) -> int:
+    before = now - OPEN_FOR
+    return await sweeps.open_payments(
+        runtime.database, runtime.stripe, SETTLEMENT, before=before, now=now
+    )
+
+
+async def _all_cash(runtime: Runtime, now: datetime) -> int:
+    since = now - sweeps.LOOK_BACK
+    return await sweeps.all_cash(runtime.database, runtime.stripe, since=since, now=now)
+
+
+DUTIES = (
+    Duty("months", timedelta(days=1), lambda r, now: months.open_ahead(r.database, now=now)),
+    Duty(
+        "new_cash",
+        timedelta(seconds=1),
+        lambda r, now: sweeps.new_cash(r.database, r.stripe, now=now),
+    ),
+    Duty("mature", timedelta(seconds=5), lambda r, now: cash.mature(r.database, now=now)),
+    Duty("release", timedelta(seconds=5), lambda r, now: releases.release(r.database, now=now)),
+    Duty(
+        "unanswered",
+        timedelta(seconds=10),
+        lambda r, now: sweeps.unanswered(r.database, r.stripe, SETTLEMENT, now=now),
+    ),
+    Duty("lost_events", timedelta(seconds=60), _lost_events),
+    Duty("open_payments", timedelta(seconds=60), _open_payments),
+    Duty("all_cash", timedelta(minutes=15), _all_cash),
+)
+
+
+async def work(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Work until told to stop: events as they come, duties as they fall due.
+
+    A duty that fails is logged and falls due again; it does not hold up the others.
+    """
+    due: dict[str, datetime] = {}
+    async with woken(runtime) as bell:
+        while not stop.is_set():
+            busy = await _guarded("events", _events(runtime))
+            for duty in DUTIES:
+                now = runtime.now()
+                if due.get(duty.name, now) <= now and not stop.is_set():
+                    await _guarded(duty.name, duty.act(runtime, now))
+                    due[duty.name] = runtime.now() + duty.every
+            if not busy:
+                await _wait(bell, stop)
+
+
+async def drain(runtime: Runtime, now: datetime) -> None:
+    """Do everything that is due at an instant, until nothing is left: a worker without a clock."""
+    while await webhooks.process(runtime.database, runtime.stripe, SETTLEMENT, now=now):
+        pass
+    for duty in DUTIES:
+        await duty.act(runtime, now)
+
+
+async def _events(runtime: Runtime) -> int:
+    now = runtime.now()
+    return await webhooks.process(runtime.database, runtime.stripe, SETTLEMENT, now=now)
+
+
+async def _guarded(name: str, act: Awaitable[int]) -> int:
+    try:
+        done = await act
+    except TakingsError as error:
+        log.warning("duty_failed", duty=name, error=error.code, why=error.message)
+        return 0
+    if done:
+        log.info("duty_done", duty=name, count=done)
+    return done
+
+
+async def _wait(bell: asyncio.Event, stop: asyncio.Event) -> None:
+    """Sleep until an event comes in, the poll is due, or it is time to stop."""
+    waits = [asyncio.create_task(bell.wait()), asyncio.create_task(stop.wait())]
+    await asyncio.wait(waits, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+    for task in waits:
+        task.cancel()
+    bell.clear()
+
+
+@asynccontextmanager
+async def woken(runtime: Runtime) -> AsyncIterator[asyncio.Event]:
+    """An event that is set whenever a webhook has been stored, by whichever process."""
+    bell = asyncio.Event()
+    async with runtime.database.listening(webhooks.CHANNEL, bell.set):
+        yield bell

@@ -1,0 +1,54 @@
+"""How Alembic runs here: as the owner, over asyncpg, and never waiting long for a lock."""
+
+import asyncio
+from typing import Any
+
+from alembic import context
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import api.tables
+import takings.ledger.tables
+import takings.payments.tables
+import takings.policies.tables
+import takings.spaces.tables
+import tipping.tables
+from takings.records import Row
+
+attributes = context.config.attributes
+
+
+def ours(name: str | None, kind: str, _parents: Any) -> bool:
+    """Whether the object belongs to the model: partitions are their parents' business."""
+    return kind != "table" or name in Row.metadata.tables
+
+
+def run(connection: Connection) -> None:
+    """Run the migrations on this connection, each in a transaction of its own."""
+    context.configure(
+        connection=connection,
+        target_metadata=Row.metadata,
+        include_name=ours,
+        transaction_per_migration=True,
+        compare_server_default=True,
+    )
+    with context.begin_transaction():
+        # A migration that waits for a lock makes everybody behind it wait: rather fail and retry.
+        connection.exec_driver_sql("SET lock_timeout = '2s'")
+        context.run_migrations()
+
+
+async def online() -> None:
+    """Connect as the owner, run, and let go."""
+    engine = create_async_engine(attributes["url"])
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+        await connection.commit()
+    await engine.dispose()
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", target_metadata=Row.metadata)
+    context.run_migrations()
+else:
+    asyncio.run(online())

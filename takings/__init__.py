@@ -1,0 +1,1 @@
+"""Takings: tips, ticketed Spaces and fair splits, on books that check themselves."""

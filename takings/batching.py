@@ -1,0 +1,54 @@
+"""What arrives while a commit is in flight becomes the next commit.
+
+Alone, a caller pays for one commit and waits for nobody; together, many share one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+Write = Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]
+
+
+class Batcher(Generic[Item, Answer]):
+    """Hands what callers give to one writer, a batch at a time, and each its own answer.
+
+    ``write`` answers in the order of the items; what it raises, every caller of the batch gets.
+    """
+
+    def __init__(self, write: Write[Item, Answer], *, most: int = 500) -> None:
+        self._write = write
+        self._most = most
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def put(self, item: Item) -> Answer:
+        """The answer for this item, once the batch that it went with is written."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._one(batch)
+        finally:
+            self._writer = None
+
+    async def _one(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._write([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait, not to the loop
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():  # its caller may have given up
+                future.set_result(answer)

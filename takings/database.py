@@ -1,0 +1,166 @@
+"""The one place that begins, commits, rolls back and tries again.
+
+Everything else either is handed a session (a step) or owns a ``Database`` (an act).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
+
+import asyncpg
+import stamina
+from sqlalchemy.engine import Row, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings.errors import Corrupt, Invalid, Refused, TakingsError, Unavailable
+
+Result = TypeVar("Result")
+
+
+class DatabaseAway(Unavailable):
+    """The database does not answer.
+
+    Nothing was written. Send the same again in a moment.
+    """
+
+
+class UnsafeDatabase(Corrupt):
+    """The database runs with {setting} = {value}, so that a crash can lose acknowledged money.
+
+    Set {setting} to on, then start again.
+    """
+
+
+class Overdrawn(Refused):
+    """A host's money would be spent that is not there.
+
+    Only the available money of a host may become a debt, and only by a refund, a dispute or a fee.
+    """
+
+
+class JournalLaw(Invalid):
+    """The journal refused the entry: {law}.
+
+    Entries are whole, sum to zero per currency, and are never changed.
+    """
+
+
+LAWS: Mapping[str, type[TakingsError]] = {
+    "balances_not_overdrawn": Overdrawn,
+    "postings_balance": JournalLaw,
+    "postings_whole": JournalLaw,
+    "entries_have_postings": JournalLaw,
+    "journal_is_final": JournalLaw,
+}
+"""Which error of ours a constraint's name becomes."""
+
+TRY_AGAIN = frozenset({"40001", "40P01", "55P03"})  # serialisation, deadlock, lock not available
+
+ANSWERS_OF_THE_DISK = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+class Database:
+    """A pool of connections to one PostgreSQL; the only begin, commit and retry."""
+
+    def __init__(self, url: str, *, connections: int = 10) -> None:
+        parsed = make_url(url).set(drivername="postgresql+asyncpg")
+        self.engine: AsyncEngine = create_async_engine(
+            parsed,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=5,
+            connect_args={
+                "server_settings": {
+                    "application_name": "takings",
+                    "timezone": "UTC",
+                    # A plan made while a table was empty must not outlive its emptiness.
+                    "plan_cache_mode": "force_custom_plan",
+                    "jit": "off",
+                },
+            },
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: all of it is kept, or nothing is."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            try:
+                async with session.begin():
+                    yield session
+            except (DBAPIError, OSError) as error:
+                ours = translated(error)
+                if ours is None:
+                    raise
+                raise ours from error
+
+    async def run(self, step: Callable[..., Awaitable[Result]], *args: Any, **named: Any) -> Result:
+        """Run a step in a transaction of its own, again if PostgreSQL asks for that."""
+        async for attempt in stamina.retry_context(on=must_try_again, attempts=8, wait_max=1.0):
+            with attempt:
+                async with self.transaction() as session:
+                    return await step(session, *args, **named)
+        raise AssertionError  # pragma: no cover - stamina returns or raises
+
+    @asynccontextmanager
+    async def listening(self, channel: str, ring: Callable[[], None]) -> AsyncIterator[None]:
+        """While inside, ``ring`` is called for every NOTIFY on the channel.
+
+        The connection is one of its own; if it is lost, nothing rings, and polling goes on.
+        """
+        url = self.engine.url.set(drivername="postgresql")
+        connection = await asyncpg.connect(url.render_as_string(hide_password=False))
+        try:
+            await connection.add_listener(channel, lambda *_: ring())
+            yield
+        finally:
+            await connection.close(timeout=2)
+
+    async def refuse_unsafe_settings(self) -> None:
+        """Raise UnsafeDatabase where a crash could lose what was acknowledged."""
+        async with self.transaction() as session:
+            for setting in ANSWERS_OF_THE_DISK:
+                rows = await fetch(session, "SELECT current_setting($1) AS value", setting)
+                if rows[0].value == "off":
+                    raise UnsafeDatabase(setting=setting, value=rows[0].value)
+
+
+async def fetch(session: AsyncSession, sql: str, *args: Any) -> Sequence[Row[Any]]:
+    """Run one statement of ours in the session's transaction, arguments as $1, $2, …"""
+    connection = await session.connection()
+    result = await connection.exec_driver_sql(sql, args)
+    return result.all() if result.returns_rows else ()
+
+
+def must_try_again(error: Exception) -> bool:
+    """Whether the same transaction may succeed when it is simply run again."""
+    return isinstance(error, DBAPIError) and state(error) in TRY_AGAIN
+
+
+def state(error: BaseException) -> str | None:
+    """PostgreSQL's five-letter code of what went wrong."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def constraint(error: BaseException) -> str | None:
+    """The name of the law that was broken."""
+    cause = getattr(error, "orig", None)
+    return getattr(getattr(cause, "__cause__", None), "constraint_name", None)
+
+
+def translated(error: DBAPIError | OSError) -> TakingsError | None:
+    """The error of ours for one of PostgreSQL's; None where we have no word for it."""
+    law = constraint(error)
+    if law is not None and law in LAWS:
+        return LAWS[law](law=law)
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if lost or isinstance(error, InterfaceError | OSError):
+        return DatabaseAway()
+    return None

@@ -1,0 +1,1 @@
+"""The books: accounts, entries, the journal, balances, and the checks they run on themselves."""

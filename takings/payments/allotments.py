@@ -1,0 +1,199 @@
+"""Allotments: who is credited what for a line, and where that money is.
+
+A line is divided when it is earned: first over the hosts by the agreement's weights, then each
+host's share into commission and the rest, at that host's own lifetime counter.  What is credited
+then is the weight of everything that later comes back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings import commission, splits
+from takings.database import fetch
+from takings.ledger import accounts
+from takings.ledger.entries import Posting, moving
+from takings.money import Money
+from takings.payments.lines import Line
+
+COMMISSION_OF: Mapping[str, str] = {
+    "tip": accounts.TIP_COMMISSION,
+    "ticket": accounts.DEFERRED_TICKETS,
+}
+"""Where the platform's part goes: a tip's is income at once, a ticket's when the room has been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """What one account was credited for a line; ``host`` is set where it is a host's share."""
+
+    line: str
+    position: int
+    host: str | None
+    account: str
+    gross: int
+    credited: int
+
+    def posting(self, currency: str) -> Posting:
+        """The credit, as it is posted when the line is earned."""
+        return Posting(self.account, Money(-self.credited, currency), self.line)
+
+
+Counters = dict[tuple[str, str], int]
+
+COUNT = """
+INSERT INTO lifetime_sales AS l (host_id, currency, minor)
+SELECT host_id, currency, sum(minor)
+  FROM unnest($1::text[], $2::text[], $3::bigint[]) AS g (host_id, currency, minor)
+ GROUP BY host_id, currency ORDER BY host_id, currency
+ON CONFLICT (host_id, currency) DO UPDATE SET minor = l.minor + excluded.minor
+RETURNING host_id, currency, minor
+"""
+
+WRITE = """
+INSERT INTO allotments (line_id, position, host_id, account, gross, credited, taken, held)
+SELECT line, position, host, account, gross, credited, 0,
+       CASE WHEN host IS NULL THEN 0 ELSE credited END
+  FROM unnest($1::text[], $2::smallint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
+    AS a (line, position, host, account, gross, credited)
+"""
+
+
+async def earn(session: AsyncSession, lines: Sequence[Line]) -> dict[str, list[Allotment]]:
+    """Divide the lines and write down who is credited what; by line, each summing to what it cost.
+
+    Moves the hosts' lifetime counters under their locks, taken in the order of host and currency.
+    """
+    grosses = {line.id: splits.divide(line.minor, [w for _, w in line.shares]) for line in lines}
+    counters = await _count(session, lines, grosses)
+    allotted: dict[str, list[Allotment]] = {}
+    for line in lines:
+        allotted[line.id] = _allot(line, grosses[line.id], counters)
+    rows = [a for parts in allotted.values() for a in parts]
+    await fetch(
+        session,
+        WRITE,
+        *columns((a.line, a.position, a.host, a.account, a.gross, a.credited) for a in rows),
+    )
+    return allotted
+
+
+async def _count(
+    session: AsyncSession, lines: Sequence[Line], grosses: Mapping[str, Sequence[int]]
+) -> Counters:
+    """Move the counters by the lines' gross shares; answer where they stood before."""
+    moved = [
+        (host, line.currency, gross)
+        for line in lines
+        for (host, _), gross in zip(line.shares, grosses[line.id], strict=True)
+    ]
+    before: Counters = {}
+    for row in await fetch(session, COUNT, *columns(moved)):
+        before[row.host_id, row.currency] = row.minor
+    for host, currency, gross in moved:
+        before[host, currency] -= gross
+    return before
+
+
+def _allot(line: Line, grosses: Sequence[int], counters: Counters) -> list[Allotment]:
+    """One line's allotments, hosts first; moves the counters along."""
+    terms = line.policy.terms_in(line.currency)
+    least = splits.divide(terms.commission_minimum, grosses) if sum(grosses) else grosses
+    parts: list[Allotment] = []
+    platform = 0
+    for place, ((host, _), gross) in enumerate(zip(line.shares, grosses, strict=True), 1):
+        counter = counters[host, line.currency]
+        counters[host, line.currency] = counter + gross
+        kept = commission.commission(gross, terms.tiers, counter, minimum=least[place - 1])
+        platform += kept
+        if gross > kept:
+            account = accounts.of_host(host, "held")
+            parts.append(Allotment(line.id, place, host, account, gross, gross - kept))
+    place = len(grosses)
+    for account, minor in (
+        (COMMISSION_OF[line.kind], platform),
+        (accounts.FEES_COVERED, line.fees_covered),
+    ):
+        place += 1
+        if minor:
+            parts.append(Allotment(line.id, place, None, account, 0, minor))
+    return parts
+
+
+def columns(rows: Any) -> list[list[Any]]:
+    """Rows as the arrays that one statement takes."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+LOCK = """
+SELECT a.line_id, a.position, a.host_id, a.account, a.gross, a.credited, a.taken, a.held,
+       p.released_at IS NOT NULL AS released
+  FROM allotments a JOIN lines l ON l.id = a.line_id JOIN payments p ON p.id = l.payment_id
+ WHERE a.line_id = $1 ORDER BY a.position FOR UPDATE OF a
+"""
+
+MOVE = """
+UPDATE allotments a SET taken = a.taken + m.taken, held = a.held + m.held
+  FROM unnest($2::smallint[], $3::bigint[], $4::bigint[]) AS m (position, taken, held)
+ WHERE a.line_id = $1 AND a.position = m.position
+"""
+
+UNCOUNT = """
+UPDATE lifetime_sales l SET minor = l.minor + m.minor
+  FROM unnest($1::text[], $2::bigint[]) AS m (host_id, minor)
+ WHERE l.host_id = m.host_id AND l.currency = $3
+"""
+
+
+async def return_until(
+    session: AsyncSession, line: str, currency: str, total: int, *, keep_fees: bool
+) -> tuple[Posting, ...]:
+    """Take from each, or give back to each, until ``total`` of the line has been returned.
+
+    A host's part comes out of what the line still holds, then out of the host's available money,
+    the only one that may go below zero; what is given back goes where the line's money is now.
+    ``keep_fees`` takes the covered card fee last: the listener bears it in a refund of ours, but
+    a refund made at Stripe may return it all the same.
+    Answers with the postings, which sum to what changed.
+    """
+    rows = await fetch(session, LOCK, line)
+    deltas = _clawback(rows, total, keep_fees=keep_fees)
+    postings: list[Posting] = []
+    moved: list[tuple[int, int, int]] = []
+    counted: list[tuple[str, int]] = []
+    for row, delta in zip(rows, deltas, strict=True):
+        if row.host_id is None:
+            moved.append((row.position, delta, 0))
+            postings += moving(row.account, Money(delta, currency), line)
+            continue
+        back = 0 if row.released else delta
+        held = min(delta, row.held) if delta > 0 else back
+        moved.append((row.position, delta, -held))
+        counted.append((row.host_id, _part(row, row.taken) - _part(row, row.taken + delta)))
+        available = accounts.of_host(row.host_id, accounts.OWING)
+        postings += moving(row.account, Money(held, currency), line)
+        postings += moving(available, Money(delta - held, currency), line)
+    if moved:
+        await fetch(session, MOVE, line, *columns(moved))
+    if counted:
+        await fetch(session, UNCOUNT, *columns(counted), currency)
+    return tuple(postings)
+
+
+def _clawback(rows: Sequence[Any], total: int, *, keep_fees: bool) -> list[int]:
+    """What each allotment still gives; all of them by their weights, or the covered fee last."""
+    first = [not (keep_fees and row.account == accounts.FEES_COVERED) for row in rows]
+    base = sum(row.credited for row, early in zip(rows, first, strict=True) if early)
+    weights = [row.credited if early else 0 for row, early in zip(rows, first, strict=True)]
+    due = splits.divide(min(total, base), weights)
+    return [
+        (part if early else max(0, total - base)) - row.taken
+        for row, part, early in zip(rows, due, first, strict=True)
+    ]
+
+
+def _part(row: Any, taken: int) -> int:
+    """How much of a host's gross share goes with what was taken of its net one."""
+    return splits.divide(row.gross, (taken, row.credited - taken))[0]

@@ -1,0 +1,87 @@
+"""Asks: what we want of Stripe is a row first, and a call second.
+
+The row says which call, with which parameters, under which idempotency key.  It is committed
+together with what it is for; whoever holds its lease makes the call; the answer is recorded
+together with its effect.  A crash anywhere leaves a row that the next run finishes, under the same
+key and with the same parameters, so that Stripe does it once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings.database import Database, fetch
+from takings.errors import Conflict
+from takings.payments.stripe import KEY_LIFE, Call
+
+LEASE = timedelta(seconds=60)
+"""Longer than all tries of one call to Stripe together."""
+
+
+class InFlight(Conflict):
+    """The same request is being worked on right now.
+
+    Send it again in a moment to get its answer.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One thing asked of Stripe."""
+
+    key: str
+    call: Call
+    params: Mapping[str, Any]
+    expired: bool  # Stripe may have forgotten the key: look there, and do not ask again
+
+
+WRITE = """
+INSERT INTO asks (key, call, params, leased_until, attempts, first_asked_at)
+VALUES ($1, $2, $3::jsonb, $4::timestamptz + $5::interval, 1, $4)
+"""
+
+TAKE = """
+UPDATE asks
+   SET leased_until = $2::timestamptz + $3::interval, attempts = attempts + 1
+ WHERE key = $1 AND answered_at IS NULL AND leased_until <= $2
+RETURNING key, call, params, first_asked_at
+"""
+
+DUE = """
+SELECT key FROM asks
+ WHERE answered_at IS NULL AND leased_until <= $1 ORDER BY leased_until LIMIT $2
+"""
+
+ANSWERED = "UPDATE asks SET answered_at = $2 WHERE key = $1 AND answered_at IS NULL RETURNING key"
+
+
+async def write(
+    session: AsyncSession, key: str, call: Call, params: Mapping[str, Any], now: datetime
+) -> Ask:
+    """Write down what will be asked, and take its lease: the writer is the one who calls."""
+    text = orjson.dumps(params).decode()
+    await fetch(session, WRITE, key, call, text, now, LEASE)
+    return Ask(key, call, params, expired=False)
+
+
+async def take(database: Database, key: str, now: datetime) -> Ask | None:
+    """The ask, if nobody has answered it and nobody else is at it."""
+    rows = await database.run(fetch, TAKE, key, now, LEASE)
+    for row in rows:
+        params = orjson.loads(row.params) if isinstance(row.params, str) else row.params
+        return Ask(row.key, row.call, params, expired=now - row.first_asked_at > KEY_LIFE)
+    return None
+
+
+async def answered(session: AsyncSession, key: str, now: datetime) -> bool:
+    """Note that the ask has its answer; False if it had one already."""
+    return bool(await fetch(session, ANSWERED, key, now))
+
+
+async def due(database: Database, now: datetime, *, limit: int = 100) -> Sequence[str]:
+    """The keys of unanswered asks that nobody is at: what a crash or an outage left behind."""
+    return [row.key for row in await database.run(fetch, DUE, now, limit)]

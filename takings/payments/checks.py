@@ -1,0 +1,125 @@
+"""What must hold between payments, their lines, Stripe's cash and the journal."""
+
+from takings.ledger.checks import Check
+
+EQUATION = """
+SELECT currency AS guilty, format('what we owe and earned differs from what we have by %s',
+                                  sum(minor)) AS why
+  FROM (SELECT a.currency, sum(b.minor) AS minor
+          FROM accounts a JOIN balances b ON b.account_id = a.id GROUP BY a.currency) s
+ GROUP BY currency HAVING sum(minor) <> 0
+"""
+
+PAID_ARE_EARNED = """
+SELECT coalesce(p.id, k.key) AS guilty,
+       CASE WHEN k.key IS NULL THEN 'paid, but nothing was earned'
+            ELSE 'earned, but not paid' END AS why
+  FROM (SELECT * FROM payments WHERE state = 'paid') p
+  FULL JOIN (SELECT * FROM entry_keys WHERE key LIKE 'payment:%:earned') k
+    ON k.key = 'payment:' || p.id || ':earned'
+ WHERE p.id IS NULL OR k.key IS NULL
+"""
+
+LINES_ARE_CREDITED = """
+SELECT l.id AS guilty, format('costs %s, credited %s', l.minor + l.fees_covered,
+                              coalesce(sum(a.credited), 0)) AS why
+  FROM lines l JOIN payments p ON p.id = l.payment_id AND p.state = 'paid'
+  LEFT JOIN allotments a ON a.line_id = l.id
+ GROUP BY l.id HAVING l.minor + l.fees_covered <> coalesce(sum(a.credited), 0)
+"""
+
+LINES_ARE_RETURNED = """
+SELECT l.id AS guilty, format('returned %s, taken %s from its shares, refunds say %s', l.returned,
+                              t.taken, coalesce(r.minor, 0)) AS why
+  FROM lines l
+  JOIN (SELECT line_id, sum(taken) AS taken FROM allotments GROUP BY line_id) t ON t.line_id = l.id
+  LEFT JOIN (SELECT rl.line_id, sum(rl.minor) AS minor
+               FROM refund_lines rl JOIN refunds r ON r.id = rl.refund_id AND r.state = 'booked'
+              GROUP BY rl.line_id) r ON r.line_id = l.id
+ WHERE l.returned <> t.taken OR l.returned <> coalesce(r.minor, 0)
+"""
+
+LINES_ARE_POSTED = """
+SELECT coalesce(a.line_id, p.line) AS guilty,
+       format('host %s: %s left by the rows, %s by the journal; %s held by the rows, %s by the journal',
+              coalesce(a.host_id, p.host_id), a.left_over, p.left_over, a.held, p.held) AS why
+  FROM (SELECT line_id, host_id, sum(credited - taken) AS left_over, sum(held) AS held
+          FROM allotments WHERE host_id IS NOT NULL GROUP BY line_id, host_id) a
+  FULL JOIN (
+       SELECT p.line, split_part(acc.name, ':', 3) AS host_id,
+              -sum(p.minor) FILTER (WHERE e.kind <> 'fee_passed') AS left_over,
+              -sum(p.minor) FILTER (WHERE acc.name LIKE '%:held') AS held
+         FROM postings p
+         JOIN accounts acc ON acc.id = p.account_id AND acc.name LIKE 'liabilities:host:%'
+         JOIN entries e ON e.id = p.entry_id AND e.posted_at = p.posted_at
+        WHERE p.line IS NOT NULL GROUP BY 1, 2) p
+    ON p.line = a.line_id AND p.host_id = a.host_id
+ WHERE a.left_over IS DISTINCT FROM p.left_over OR a.held IS DISTINCT FROM coalesce(p.held, 0)
+"""
+
+RESERVATIONS = """
+SELECT l.id AS guilty, format('%s is being refunded, the refunds asked for say %s', l.refunding,
+                              coalesce(r.minor, 0)) AS why
+  FROM lines l
+  LEFT JOIN (SELECT rl.line_id, sum(rl.minor) AS minor
+               FROM refund_lines rl JOIN refunds r ON r.id = rl.refund_id AND r.state = 'asked'
+              GROUP BY rl.line_id) r ON r.line_id = l.id
+ WHERE l.refunding <> coalesce(r.minor, 0)
+"""
+
+CASH_IS_POSTED = """
+SELECT coalesce(c.id, k.key) AS guilty,
+       CASE WHEN k.key IS NULL THEN 'a balance transaction without its entry'
+            ELSE 'an entry without its balance transaction' END AS why
+  FROM (SELECT * FROM cash WHERE minor <> 0 OR fee <> 0) c
+  FULL JOIN (SELECT * FROM entry_keys
+              WHERE key LIKE 'txn:%' AND key NOT LIKE 'txn:%:%') k ON k.key = 'txn:' || c.id
+ WHERE c.id IS NULL OR k.key IS NULL
+"""
+
+CLEARING = """
+SELECT format('%s %s', a.name, e.subject) AS guilty,
+       format('%s %s open since %s', sum(p.minor), a.currency, min(e.happened_at)) AS why
+  FROM accounts a
+  JOIN postings p ON p.account_id = a.id
+  JOIN entries e ON e.id = p.entry_id AND e.posted_at = p.posted_at
+ WHERE a.name LIKE 'clearing:%'
+ GROUP BY a.name, a.currency, e.subject
+HAVING sum(p.minor) <> 0
+   AND min(e.happened_at) < now() - CASE a.name WHEN 'clearing:disputes' THEN interval '3 days'
+                                                WHEN 'clearing:payouts' THEN interval '7 days'
+                                                ELSE interval '24 hours' END
+"""
+
+SUSPENSE = """
+SELECT e.subject AS guilty, format('%s %s that nobody understands yet', sum(p.minor), a.currency)
+                            AS why
+  FROM accounts a
+  JOIN postings p ON p.account_id = a.id
+  JOIN entries e ON e.id = p.entry_id AND e.posted_at = p.posted_at
+ WHERE a.name = 'suspense' GROUP BY e.subject, a.currency HAVING sum(p.minor) <> 0
+"""
+
+COVERED = """
+SELECT currency AS guilty, format('Stripe holds %s for us, we owe hosts %s', assets, owed) AS why
+  FROM (SELECT a.currency,
+               coalesce(sum(b.minor) FILTER (WHERE a.name LIKE 'assets:stripe:%'
+                                                OR a.name LIKE 'clearing:%'), 0) AS assets,
+               coalesce(-sum(b.minor) FILTER (WHERE a.name LIKE 'liabilities:host:%'
+                                                 OR a.name = 'liabilities:parked'), 0) AS owed
+          FROM accounts a JOIN balances b ON b.account_id = a.id GROUP BY a.currency) s
+ WHERE assets < owed
+"""
+
+CHECKS = (
+    Check("equation", "What we have is what we owe and have earned.", EQUATION),
+    Check("paid", "Every paid payment is earned, and no other.", PAID_ARE_EARNED),
+    Check("lines credited", "Every paid line is credited in full.", LINES_ARE_CREDITED),
+    Check("lines returned", "What was returned was taken from the shares.", LINES_ARE_RETURNED),
+    Check("lines posted", "Every host's share of a line is as the journal says.", LINES_ARE_POSTED),
+    Check("reservations", "What is being refunded is what was asked for.", RESERVATIONS),
+    Check("cash", "Every balance transaction is posted, and no other.", CASH_IS_POSTED),
+    Check("clearing", "Whatever two sources must agree on has cleared in time.", CLEARING),
+    Check("suspense", "No line of Stripe's is waiting to be understood.", SUSPENSE),
+    Check("covered", "Stripe holds what we owe to hosts.", COVERED),
+)

@@ -1,0 +1,87 @@
+"""Releases: what a line still holds becomes the host's to take, when its rules say so.
+
+A payment is released when its room has ended, the policy's release days have passed since, and
+Stripe has made the money available.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy.engine import Row
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings.database import Database, fetch
+from takings.ledger import accounts, journal
+from takings.ledger.entries import Entry, Posting
+from takings.money import Money
+
+DUE = """
+SELECT p.id FROM payments p
+ WHERE p.state = 'paid' AND p.released_at IS NULL
+   AND EXISTS (SELECT FROM cash c WHERE c.subject = p.id AND c.category = 'charge'
+                                    AND c.matured_at IS NOT NULL)
+   AND NOT EXISTS (
+       SELECT FROM lines l
+         JOIN spaces s ON s.id = l.space_id
+         JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
+        WHERE l.payment_id = p.id
+          AND (s.ended_at IS NULL
+               OR s.ended_at + (r.rules ->> 'release_days')::int * interval '1 day' > $1))
+ ORDER BY p.id LIMIT $2 FOR NO KEY UPDATE OF p SKIP LOCKED
+"""
+
+HELD = """
+SELECT l.payment_id, l.currency, a.line_id, a.position, a.host_id, a.held
+  FROM lines l JOIN allotments a ON a.line_id = l.id AND a.held > 0
+ WHERE l.payment_id = ANY($1::text[])
+ ORDER BY l.payment_id, a.line_id, a.position FOR NO KEY UPDATE OF a
+"""
+
+EMPTY = """
+UPDATE allotments a SET held = 0
+  FROM lines l WHERE l.id = a.line_id AND l.payment_id = ANY($1::text[]) AND a.held > 0
+"""
+
+RELEASED = "UPDATE payments SET released_at = $2 WHERE id = ANY($1::text[])"
+
+
+async def release(database: Database, *, now: datetime, batch: int = 500) -> int:
+    """Release every payment that is due; answer how many.  A crash leaves the rest for next time."""
+
+    async def step(session: AsyncSession) -> int:
+        due = [row.id for row in await fetch(session, DUE, now, batch)]
+        held = await fetch(session, HELD, due)
+        await journal.post(session, _entries(held, now))
+        await fetch(session, EMPTY, due)
+        await fetch(session, RELEASED, due, now)
+        return len(due)
+
+    done = 0
+    while released := await database.run(step):
+        done += released
+    return done
+
+
+def _entries(held: Sequence[Row[Any]], now: datetime) -> list[Entry]:
+    """One entry for each payment: exactly what each of its lines still holds."""
+    entries = []
+    for payment, rows in groupby(held, key=attrgetter("payment_id")):
+        postings: list[Posting] = []
+        for row in rows:
+            money = Money(row.held, row.currency)
+            postings.append(Posting(accounts.of_host(row.host_id, "held"), money, row.line_id))
+            available = accounts.of_host(row.host_id, "available")
+            postings.append(Posting(available, -money, row.line_id))
+        entries.append(
+            Entry(
+                key=f"payment:{payment}:released",
+                kind="released",
+                subject=payment,
+                happened_at=now,
+                postings=tuple(postings),
+            )
+        )
+    return entries

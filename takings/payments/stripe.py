@@ -1,0 +1,299 @@
+"""The one door to Stripe: everything that we ask of it or believe from it passes here.
+
+What goes out: an ask, which is a row of ours (see ``asks.py``), under an idempotency key made from
+that row.  What comes in: facts, as values of ours.  The SDK invents a key for every call, retries
+nothing unless told, and accepts signatures from the future; all of that is closed here.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Self
+
+import orjson
+import stamina
+import stripe
+
+from takings.errors import Conflict, Invalid, NotFound, Refused, Unavailable
+
+Call = Literal["payment_intents.create", "checkout.sessions.create", "refunds.create"]
+Object = dict[str, Any]
+
+PAGE = 100
+TIMEOUT_S = 10.0
+RETRIES = 2
+CLOCK_BOUND = timedelta(minutes=5)
+BODY_MAX = 1_000_000
+KEY_LIFE = timedelta(hours=23)
+"""Stripe forgets an idempotency key after 24 hours; after that we look, and never ask again."""
+
+API_VERSION: str = stripe.api_version
+"""The version that the pinned SDK speaks; an event of another one is parked."""
+
+
+class StripeAway(Unavailable):
+    """Stripe does not answer.
+
+    Nothing is lost: what was asked is written down and will be asked again under the same key.
+    """
+
+
+class StripeBusy(Unavailable):
+    """Stripe allows no more requests for a moment.
+
+    Nothing is lost: what was asked is written down and will be asked again under the same key.
+    """
+
+
+class CardDeclined(Refused):
+    """The card was declined: {reason}.
+
+    Pay with another card, or ask the bank.
+    """
+
+
+class StripeRefused(Refused):
+    """Stripe refused: {reason} ({stripe_code}).
+
+    Asking the same again will give the same answer.
+    """
+
+
+class NotFromStripe(Invalid):
+    """The request is not a webhook of Stripe's: {reason}.
+
+    Check the endpoint's signing secret, and that the body arrives byte for byte.
+    """
+
+
+class SecretMissing(Invalid):
+    """The signing secret of the {endpoint} webhook endpoint is empty.
+
+    Set it before you start: without it anyone could tell us that they have paid.
+    """
+
+
+class AskedOtherwise(Conflict):
+    """Stripe knows the key {key} with other parameters.
+
+    A key belongs to one row of ours: find out who changed what it asks.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A verified webhook: what happened, and the object as it was then."""
+
+    id: str
+    type: str
+    api_version: str | None
+    account: str | None
+    created_at: datetime
+    body: bytes
+
+    @property
+    def object(self) -> Object:
+        """The object that the notice is about; empty in a thin one."""
+        found: Object = orjson.loads(self.body).get("data", {}).get("object", {})
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class CashLine:
+    """One of Stripe's balance transactions, with the object that caused it."""
+
+    id: str
+    category: str
+    minor: int
+    fee: int
+    net: int
+    currency: str
+    created_at: datetime
+    available_on: datetime
+    available: bool
+    source: Object
+    source_id: str | None
+
+
+class Stripe:
+    """Stripe's API as we use it; one per process, shared by all tasks of an event loop."""
+
+    def __init__(self, api_key: str, *, base: str | None = None) -> None:
+        self._http = stripe.HTTPXClient(timeout=TIMEOUT_S)
+        addresses: Any = {"api": base} if base else {}
+        self._client = stripe.StripeClient(
+            api_key,
+            base_addresses=addresses,
+            http_client=self._http,
+            max_network_retries=RETRIES,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    async def ask(self, call: Call, params: Mapping[str, Any], key: str) -> Object:
+        """Do what a row of ours asks, under its key: any repetition has the one effect."""
+        resource, _, verb = call.rpartition(".")
+        service: Any = self._client.v1
+        for name in resource.split("."):
+            service = getattr(service, name)
+        create = getattr(service, f"{verb}_async")
+        return await _answer(create, dict(params), {"idempotency_key": key}, key=key)
+
+    async def fetch(self, kind: str, object_id: str, *expand: str) -> Object:
+        """Any object as it is now: payment_intents, charges, refunds, checkout.sessions, …"""
+        service: Any = self._client.v1
+        for name in kind.split("."):
+            service = getattr(service, name)
+        params = {"expand": list(expand)} if expand else {}
+        return await _answer(service.retrieve_async, object_id, params)
+
+    async def refunds_of(self, intent_id: str) -> Sequence[Object]:
+        """All refunds of a payment, newest first."""
+        params = {"payment_intent": intent_id, "limit": PAGE}
+        answer = await _answer(self._client.v1.refunds.list_async, params)
+        return list(answer["data"])
+
+    async def balance(self) -> Mapping[tuple[str, str], int]:
+        """What Stripe says that we have, by (pending | available, currency)."""
+        answer = await _answer(self._client.v1.balance.retrieve_async)
+        return {
+            (status, part["currency"]): part["amount"]
+            for status in ("pending", "available")
+            for part in answer[status]
+        }
+
+    async def cash_after(self, known: str) -> Sequence[CashLine]:
+        """The page of balance transactions that came right after a known one, oldest first."""
+        params = {"limit": PAGE, "expand": ["data.source"], "ending_before": known}
+        answer = await _answer(self._client.v1.balance_transactions.list_async, params)
+        return [cash_line(found) for found in reversed(answer["data"])]
+
+    async def cash_since(self, since: datetime) -> AsyncIterator[Sequence[CashLine]]:
+        """All balance transactions since an instant, page by page, newest page first."""
+        params: dict[str, Any] = {
+            "limit": PAGE,
+            "expand": ["data.source"],
+            "created": {"gte": int(since.timestamp())},
+        }
+        while True:
+            answer = await _answer(self._client.v1.balance_transactions.list_async, params)
+            page = answer["data"]
+            yield [cash_line(found) for found in page]
+            if not answer["has_more"]:
+                return
+            params["starting_after"] = page[-1]["id"]
+
+    async def undelivered(self, since: datetime) -> AsyncIterator[Sequence[Object]]:
+        """Events since an instant that Stripe could not deliver, page by page."""
+        params: dict[str, Any] = {
+            "limit": PAGE,
+            "delivery_success": False,
+            "created": {"gte": int(since.timestamp())},
+        }
+        while True:
+            answer = await _answer(self._client.v1.events.list_async, params)
+            yield list(answer["data"])
+            if not answer["has_more"]:
+                return
+            params["starting_after"] = answer["data"][-1]["id"]
+
+
+def verify(
+    body: bytes, header: str | None, secrets: Sequence[str], *, thin: bool, now: datetime
+) -> Notice:
+    """The notice in a webhook that Stripe has signed, within five minutes of now either way.
+
+    Several secrets are accepted while one replaces the other.  ``thin`` says whether the endpoint
+    also takes thin notifications.  Raises NotFromStripe for everything else.
+    """
+    if len(body) > BODY_MAX:
+        raise NotFromStripe(reason="the body is too large")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise NotFromStripe(reason="the body is not UTF-8") from error
+    if not any(_signed(text, header, secret) for secret in secrets if secret.strip()):
+        raise NotFromStripe(reason="no signature of ours fits")
+    signed_at = int((header or "").split("t=", 1)[1].split(",", 1)[0])
+    if abs(now.timestamp() - signed_at) > CLOCK_BOUND.total_seconds():
+        raise NotFromStripe(reason="it was signed too long ago, or in the future")
+    try:
+        return notice(orjson.loads(body), body, thin=thin)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise NotFromStripe(reason="the body is not an event") from error
+
+
+def _signed(text: str, header: str | None, secret: str) -> bool:
+    try:
+        stripe.WebhookSignature.verify_header(text, header, secret)
+    except stripe.SignatureVerificationError:
+        return False
+    return True
+
+
+def notice(event: Object, body: bytes | None = None, *, thin: bool = False) -> Notice:
+    """An event of Stripe's as a notice; a thin one only where thin ones are taken."""
+    kind = event["object"]
+    if kind != "event" and not (thin and kind == "v2.core.event"):
+        raise NotFromStripe(reason=f"a {kind} does not belong here")
+    created = event["created"]
+    at = datetime.fromisoformat(created) if isinstance(created, str) else moment(created)
+    return Notice(
+        id=str(event["id"]),
+        type=str(event["type"]),
+        api_version=event.get("api_version"),
+        account=event.get("account") or event.get("context"),
+        created_at=at,
+        body=body or orjson.dumps(event),
+    )
+
+
+def moment(seconds: int) -> datetime:
+    """Stripe's seconds as an instant."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def cash_line(found: Object) -> CashLine:
+    """A balance transaction in our words."""
+    source = found["source"]
+    return CashLine(
+        id=found["id"],
+        category=found["reporting_category"],
+        minor=found["amount"],
+        fee=found["fee"],
+        net=found["net"],
+        currency=found["currency"],
+        created_at=moment(found["created"]),
+        available_on=moment(found["available_on"]),
+        available=found["status"] == "available",
+        source=source if isinstance(source, dict) else {},
+        source_id=source["id"] if isinstance(source, dict) else source,
+    )
+
+
+async def _answer(call: Any, *args: Any, key: str | None = None) -> Object:
+    """The answer as plain data; every error of the SDK becomes one of ours."""
+    try:
+        async for attempt in stamina.retry_context(on=stripe.RateLimitError, attempts=4):
+            with attempt:
+                found: Object = (await call(*args)).to_dict()
+                return found
+    except stripe.RateLimitError as error:
+        raise StripeBusy from error
+    except stripe.CardError as error:
+        raise CardDeclined(reason=error.user_message, decline=error.code) from error
+    except stripe.IdempotencyError as error:
+        raise AskedOtherwise(key=key) from error
+    except stripe.InvalidRequestError as error:
+        if error.http_status == 404:  # noqa: PLR2004
+            raise NotFound(kind="Stripe object", id=error.param) from error
+        raise StripeRefused(reason=error.user_message, stripe_code=error.code) from error
+    except (stripe.AuthenticationError, stripe.PermissionError) as error:
+        raise StripeRefused(reason=error.user_message, stripe_code="key") from error
+    except stripe.StripeError as error:
+        raise StripeAway from error
+    raise AssertionError  # pragma: no cover - the loop returns or raises

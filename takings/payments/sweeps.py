@@ -1,0 +1,150 @@
+"""Sweeps: what no webhook told us, we go and find.
+
+Cash is always swept, never believed from an event.  Events that Stripe could not deliver are
+fetched and stored as if they had come.  Payments that stay open are looked up.  Asks that a crash
+left behind are carried on.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.engine import Row
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings.database import Database, fetch
+from takings.errors import TakingsError
+from takings.payments import asks, cash, facts, payments, refunds, stripe, webhooks
+from takings.payments.payments import Settlement
+from takings.payments.stripe import CashLine, Stripe
+
+log = structlog.get_logger()
+
+LOOK_BACK = timedelta(hours=1)
+"""How far the slow sweep looks behind the quick one, for lines that Stripe showed late."""
+
+CURSOR = "SELECT value, swept_at FROM cursors WHERE name = $1"
+
+ADVANCE = """
+INSERT INTO cursors AS c (name, value, swept_at) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, swept_at = excluded.swept_at
+"""
+
+
+async def _cursor(database: Database, name: str) -> Row[Any] | None:
+    rows = await database.run(fetch, CURSOR, name)
+    return rows[0] if rows else None
+
+
+async def new_cash(database: Database, door: Stripe, *, now: datetime) -> int:
+    """Book the balance transactions that came after the last one we know; answer how many.
+
+    The first time there is none: then all of the last hour's, and older ones by ``all_cash``.
+    """
+    found = await _cursor(database, "cash")
+    if found is None:
+        return await all_cash(database, door, since=now - LOOK_BACK, now=now)
+    after: str = found.value
+    booked = 0
+    while page := await door.cash_after(after):
+        after = page[-1].id
+
+        booked += await database.run(_next_page, page, now)
+    return booked
+
+
+async def _next_page(session: AsyncSession, page: Sequence[CashLine], now: datetime) -> int:
+    new = await cash.book(session, page, now)
+    await fetch(session, ADVANCE, "cash", page[-1].id, now)
+    return new
+
+
+async def all_cash(database: Database, door: Stripe, *, since: datetime, now: datetime) -> int:
+    """Book every balance transaction since an instant that is not booked yet; answer how many.
+
+    Newest page first.  The cursor moves when all pages are done, so a crash starts over, and what
+    was booked is not booked twice.
+    """
+    booked = 0
+    newest: str | None = None
+    async for page in door.cash_since(since):
+        newest = newest or (page[0].id if page else None)
+        booked += await database.run(cash.book, page, now)
+    if newest is not None:
+        await database.run(fetch, ADVANCE, "cash", newest, now)
+    return booked
+
+
+async def lost_events(database: Database, door: Stripe, *, since: datetime, now: datetime) -> int:
+    """Store the events that Stripe could not deliver, as if they had come; answer how many."""
+    stored = 0
+    async for page in door.undelivered(since):
+        notices = [("account", stripe.notice(event)) for event in page]
+        stored += sum(await webhooks.receive(database, notices, now=now)) if notices else 0
+    return stored
+
+
+OPEN = """
+SELECT id, intent_id, session_id FROM payments
+ WHERE state IN ('open', 'processing', 'authorised') AND created_at < $1
+   AND (intent_id IS NOT NULL OR session_id IS NOT NULL)
+ ORDER BY created_at LIMIT $2
+"""
+
+
+async def open_payments(
+    database: Database,
+    door: Stripe,
+    settlement: Settlement,
+    *,
+    before: datetime,
+    now: datetime,
+    most: int = 100,
+) -> int:
+    """Look up payments that have been open since before an instant; answer how many are settled.
+
+    An event may be lost for good; this finds out all the same.
+    """
+    settled = 0
+    for row in await database.run(fetch, OPEN, before, most):
+        kind, object_id = (
+            ("checkout.sessions", row.session_id)
+            if row.session_id
+            else ("payment_intents", row.intent_id)
+        )
+        found = await door.fetch(kind, object_id)
+        event = EVENT_OF.get((kind, found["status"]))
+        if event is not None:
+            await database.run(facts.book, [(event, found)], settlement, now)
+            settled += event in facts.PROOFS
+    return settled
+
+
+EVENT_OF: Mapping[tuple[str, str], str] = {
+    ("payment_intents", "succeeded"): "payment_intent.succeeded",
+    ("payment_intents", "canceled"): "payment_intent.canceled",
+    ("checkout.sessions", "complete"): "checkout.session.completed",
+    ("checkout.sessions", "expired"): "checkout.session.expired",
+}
+"""Which event a looked-up object is as good as."""
+
+
+async def unanswered(
+    database: Database, door: Stripe, settlement: Settlement, *, now: datetime
+) -> int:
+    """Carry on the asks that a crash or an outage left behind; answer how many were answered."""
+    done = 0
+    for key in [*await asks.due(database, now)]:
+        ask = await asks.take(database, key, now)
+        if ask is None:
+            continue
+        try:
+            if ask.call == "refunds.create":
+                await refunds.carry(database, door, ask, now=now)
+            else:
+                await payments.ask(database, door, ask, settlement, now=now)
+            done += 1
+        except TakingsError as error:
+            log.warning("ask_failed", key=key, error=error.code, why=error.message)
+    return done

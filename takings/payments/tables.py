@@ -1,0 +1,222 @@
+"""How payments, their lines, refunds, Stripe's events and Stripe's cash are stored."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    CHAR,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    text,
+)
+from sqlmodel import Field
+
+from takings.records import Row, amount, document, moment
+
+
+class Payment(Row, table=True):
+    """What a listener owes or has paid, in our words."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('open', 'authorised', 'processing', 'paid', 'cancelled')", name="state_known"
+        ),
+        CheckConstraint("surface IN ('checkout', 'intent', 'saved')", name="surface_known"),
+        CheckConstraint("minor > 0", name="positive"),
+        CheckConstraint("(state = 'paid') = (paid_at IS NOT NULL)", name="paid_at_a_time"),
+        Index(
+            "payments_release_idx",
+            "id",
+            postgresql_where=text("state = 'paid' AND released_at IS NULL"),
+        ),
+        Index("payments_open_idx", "created_at", postgresql_where=text("state <> 'paid'")),
+    )
+
+    id: str = Field(primary_key=True)
+    listener_id: str = Field(index=True)
+    surface: str
+    state: str
+    minor: int = amount()
+    currency: str = Field(sa_type=CHAR(3))
+    fees_covered: int = amount()
+    intent_id: str | None = Field(default=None, unique=True)
+    session_id: str | None = Field(default=None, unique=True)
+    charge_id: str | None = Field(default=None, unique=True)
+    client_secret: str | None = None
+    url: str | None = None
+    created_at: datetime = Field(sa_column=moment())
+    paid_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+    released_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+
+
+class Line(Row, table=True):
+    """What a payment pays for: one tip or one ticket, with the rules frozen when it was sold."""
+
+    __tablename__ = "lines"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["space_id", "agreement_version"], ["agreements.space_id", "agreements.version"]
+        ),
+        ForeignKeyConstraint(["policy", "policy_version"], ["policies.name", "policies.version"]),
+        CheckConstraint("minor > 0", name="positive"),
+        CheckConstraint(
+            "returned >= 0 AND refunding >= 0 AND returned + refunding <= minor + fees_covered",
+            name="returns_no_more_than_paid",
+        ),
+    )
+
+    id: str = Field(primary_key=True)
+    payment_id: str = Field(foreign_key="payments.id", index=True)
+    kind: str
+    subject: str
+    space_id: str
+    agreement_version: int = Field(sa_type=SmallInteger)
+    policy: str
+    policy_version: int = Field(sa_type=SmallInteger)
+    currency: str = Field(sa_type=CHAR(3))
+    minor: int = amount()
+    fees_covered: int = amount()
+    refunding: int = amount()  # asked of Stripe, not yet booked
+    returned: int = amount()  # booked: refunds − failed refunds
+
+
+class Allotment(Row, table=True):
+    """Who was credited what for a line when it was earned, and where that money is now.
+
+    ``credited`` is the weight of every later clawback; ``taken`` is what came back of it; ``held``
+    is what still lies in the host's held money.
+    """
+
+    __tablename__ = "allotments"
+    __table_args__ = (
+        CheckConstraint("credited > 0", name="positive"),
+        CheckConstraint("taken BETWEEN 0 AND credited", name="takes_no_more_than_credited"),
+        CheckConstraint("held BETWEEN 0 AND credited", name="holds_no_more_than_credited"),
+    )
+
+    line_id: str = Field(primary_key=True, foreign_key="lines.id")
+    position: int = Field(primary_key=True, sa_type=SmallInteger)
+    host_id: str | None = Field(default=None, foreign_key="hosts.id")
+    account: str  # where it was credited
+    gross: int = amount()  # the host's share before commission, as the lifetime counter counts it
+    credited: int = amount()
+    taken: int = amount()
+    held: int = amount()
+
+
+class Refund(Row, table=True):
+    """Money that we return to a listener, or that was returned at Stripe without us."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        CheckConstraint("state IN ('asked', 'booked', 'failed', 'refused')", name="state_known"),
+        CheckConstraint("minor > 0", name="positive"),
+        Index("refunds_asked_idx", "created_at", postgresql_where=text("state = 'asked'")),
+    )
+
+    id: str = Field(primary_key=True)
+    payment_id: str = Field(foreign_key="payments.id", index=True)
+    state: str
+    minor: int = amount()
+    currency: str = Field(sa_type=CHAR(3))
+    reason: str
+    stripe_id: str | None = Field(default=None, unique=True)
+    error: str | None = None
+    created_at: datetime = Field(sa_column=moment())
+    booked_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+
+
+class RefundLine(Row, table=True):
+    """How much of a refund is for which line."""
+
+    __tablename__ = "refund_lines"
+    __table_args__ = (CheckConstraint("minor > 0", name="positive"),)
+
+    refund_id: str = Field(primary_key=True, foreign_key="refunds.id")
+    line_id: str = Field(primary_key=True, foreign_key="lines.id")
+    minor: int = amount()
+
+
+class Ask(Row, table=True):
+    """Something that we ask of Stripe, once: committed before the call, answered after it.
+
+    The key is Stripe's idempotency key.  Whoever holds the lease is the one who calls.
+    """
+
+    __tablename__ = "asks"
+    __table_args__ = (
+        Index("asks_due_idx", "leased_until", postgresql_where=text("answered_at IS NULL")),
+    )
+
+    key: str = Field(primary_key=True)
+    call: str
+    params: dict[str, Any] = Field(sa_column=document())
+    first_asked_at: datetime = Field(sa_column=moment())
+    leased_until: datetime = Field(sa_column=moment())
+    attempts: int
+    answered_at: datetime | None = Field(sa_column=moment(nullable=True))
+
+
+class Event(Row, table=True):
+    """One Stripe webhook, stored once as it came, handled once."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        CheckConstraint("status IN ('received', 'done', 'failed', 'parked')", name="status_known"),
+        CheckConstraint("status <> 'done' OR handled_at IS NOT NULL", name="done_at_a_time"),
+        Index(
+            "events_due_idx", "next_at", postgresql_where=text("status IN ('received', 'failed')")
+        ),
+        Index("events_received_at_id_idx", "received_at", "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    endpoint: str
+    type: str
+    api_version: str | None
+    account: str | None
+    created_at: datetime = Field(sa_column=moment())
+    received_at: datetime = Field(sa_column=moment())
+    payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    status: str
+    attempts: int
+    next_at: datetime = Field(sa_column=moment())
+    handled_at: datetime | None = Field(sa_column=moment(nullable=True))
+    error: str | None
+
+
+class Cash(Row, table=True):
+    """One of Stripe's balance transactions, as the books took it."""
+
+    __tablename__ = "cash"
+    __table_args__ = (
+        Index("cash_pending_idx", "available_on", postgresql_where=text("matured_at IS NULL")),
+        Index(None, "subject"),
+    )
+
+    id: str = Field(primary_key=True)
+    category: str
+    source: str | None
+    subject: str
+    currency: str = Field(sa_type=CHAR(3))
+    minor: int = amount()
+    fee: int = amount()
+    net: int = amount()
+    created_at: datetime = Field(sa_column=moment())
+    available_on: datetime = Field(sa_column=moment())
+    matured_at: datetime | None = Field(sa_column=moment(nullable=True))
+
+
+class Cursor(Row, table=True):
+    """How far a sweep has come."""
+
+    __tablename__ = "cursors"
+
+    name: str = Field(primary_key=True)
+    value: str
+    swept_at: datetime = Field(sa_column=moment())

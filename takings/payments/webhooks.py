@@ -1,0 +1,201 @@
+"""Webhooks in: every event is stored once as it came, and handled once, in one transaction.
+
+    received ──► done
+       │  ▲
+       ▼  │ later, with backoff
+     failed ──► parked      what time will not heal: another API version, an unknown account
+
+Facts that cannot be undone are taken from the verified payload, many events in one transaction.
+Whatever can go back and forth is fetched from Stripe first, with no transaction open meanwhile.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy.engine import Row
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings.database import Database, fetch
+from takings.errors import NotFound, TakingsError, Unavailable
+from takings.payments import facts
+from takings.payments.payments import Settlement
+from takings.payments.stripe import API_VERSION, Notice, Stripe
+
+log = structlog.get_logger()
+
+CHANNEL = "takings_events"
+BATCH = 200
+ATTEMPTS = 10
+LONGEST = timedelta(hours=1)
+
+STORE = """
+WITH stored AS (
+  INSERT INTO events (id, endpoint, type, api_version, account, created_at, received_at, payload,
+                      status, attempts, next_at)
+  SELECT e.id, e.endpoint, e.type, e.version, e.account, e.created, $8, e.payload,
+         'received', 0, $8
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                $7::bytea[])
+      AS e (id, endpoint, type, version, account, created, payload)
+   ORDER BY e.id
+  ON CONFLICT (id) DO NOTHING
+  RETURNING id
+)
+SELECT id, pg_notify($9, '') FROM stored
+"""
+
+
+async def receive(
+    database: Database, notices: Sequence[tuple[str, Notice]], *, now: datetime
+) -> Sequence[bool]:
+    """Store verified notices, each with the endpoint that took it; say of each if it was new."""
+    columns = [
+        [notice.id for _, notice in notices],
+        [endpoint for endpoint, _ in notices],
+        [notice.type for _, notice in notices],
+        [notice.api_version for _, notice in notices],
+        [notice.account for _, notice in notices],
+        [notice.created_at for _, notice in notices],
+        [notice.body for _, notice in notices],
+    ]
+    rows = await database.run(fetch, STORE, *columns, now, CHANNEL)
+    new = {row.id for row in rows}
+    return [notice.id in new for _, notice in notices]
+
+
+CLAIM = """
+SELECT id, type, api_version, account, payload, attempts FROM events
+ WHERE status IN ('received', 'failed') AND next_at <= $1 AND NOT (type = ANY($2::text[]))
+ ORDER BY next_at, id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+CLAIM_ONE = """
+SELECT id, type, api_version, account, payload, attempts FROM events
+ WHERE id = $1 AND status IN ('received', 'failed') FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+DUE = """
+SELECT id, type, api_version, account, payload, attempts FROM events
+ WHERE status IN ('received', 'failed') AND next_at <= $1 AND type = ANY($2::text[])
+ ORDER BY next_at, id LIMIT $3
+"""
+
+DONE = """
+UPDATE events SET status = 'done', attempts = attempts + 1, handled_at = $2, error = NULL
+ WHERE id = ANY($1::text[])
+"""
+
+TROUBLE = """
+UPDATE events SET status = $2, attempts = attempts + 1, error = $3, next_at = $4 WHERE id = $1
+"""
+
+
+async def process(
+    database: Database, door: Stripe, settlement: Settlement, *, now: datetime
+) -> int:
+    """Handle the events that are due: one batch of facts, one of what must be fetched.
+
+    Answers how many it looked at; 0 means that nothing is due.  An event that fails alone does not
+    hold up the others: it is tried again later, and parked when that is hopeless.
+    """
+    try:
+        looked = await database.run(_facts, settlement, now)
+    except TakingsError:
+        looked = await _one_by_one(database, settlement, now)
+    for row in await database.run(fetch, DUE, now, list(facts.FETCHED), BATCH):
+        looked += 1
+        await _fetched(database, door, row, settlement, now)
+    return looked
+
+
+async def _facts(session: AsyncSession, settlement: Settlement, now: datetime) -> int:
+    """One transaction: claim events, book their facts, mark them done."""
+    rows = await fetch(session, CLAIM, now, list(facts.FETCHED), BATCH)
+    good = [row for row in rows if not await _parked(session, row, now)]
+    await facts.book(session, [(row.type, _object(row)) for row in good], settlement, now)
+    await fetch(session, DONE, [row.id for row in good], now)
+    return len(rows)
+
+
+async def _one_by_one(database: Database, settlement: Settlement, now: datetime) -> int:
+    """The slow path: something in the batch is wrong, so each event has its own transaction."""
+
+    async def alone(session: AsyncSession, event_id: str) -> None:
+        for row in await fetch(session, CLAIM_ONE, event_id):
+            if not await _parked(session, row, now):
+                await facts.book(session, [(row.type, _object(row))], settlement, now)
+                await fetch(session, DONE, [row.id], now)
+
+    async with database.transaction() as session:
+        rows = await fetch(session, CLAIM, now, list(facts.FETCHED), BATCH)
+    for row in rows:
+        try:
+            await database.run(alone, row.id)
+        except TakingsError as error:
+            await database.run(_failed, row, error, now)
+    return len(rows)
+
+
+async def _fetched(
+    database: Database, door: Stripe, row: Row[Any], settlement: Settlement, now: datetime
+) -> None:
+    """Ask Stripe how things are, then book that and mark the event, in one transaction."""
+    try:
+        learned = await facts.learn(database, door, row.type, _object(row))
+
+        async def step(session: AsyncSession) -> None:
+            for mine in await fetch(session, CLAIM_ONE, row.id):
+                if not await _parked(session, mine, now):
+                    await facts.book_learned(session, learned, settlement, now)
+                    await fetch(session, DONE, [mine.id], now)
+
+        await database.run(step)
+    except TakingsError as error:
+        await database.run(_failed, row, error, now)
+
+
+async def _parked(session: AsyncSession, row: Row[Any], now: datetime) -> bool:
+    """Whether the event is one that no retry will heal; then it waits for a person."""
+    reason = None
+    if row.api_version not in (API_VERSION, None):
+        reason = f"it speaks API version {row.api_version}, we speak {API_VERSION}"
+    elif row.account is not None and not await _knows(session, row.account):
+        reason = f"it is about the account {row.account}, which is nobody's here"
+    if reason is not None:
+        await fetch(session, TROUBLE, row.id, "parked", reason, now)
+        log.warning("event_parked", event=row.id, type=row.type, reason=reason)
+    return reason is not None
+
+
+async def _knows(session: AsyncSession, account: str) -> bool:
+    return bool(await fetch(session, "SELECT FROM hosts WHERE stripe_account = $1", account))
+
+
+async def _failed(session: AsyncSession, row: Row[Any], error: TakingsError, now: datetime) -> None:
+    """Note why, and when to try again: later and later, while trying again can help."""
+    tries = row.attempts + 1
+    hopeless = tries >= ATTEMPTS and not isinstance(error, Unavailable)
+    wait = min(timedelta(seconds=2 ** min(tries, 12)), LONGEST)
+    status = "parked" if hopeless else "failed"
+    text = f"{error.code}: {error.message}"
+    await fetch(session, TROUBLE, row.id, status, text, now + wait)
+    log.warning("event_failed", event=row.id, type=row.type, status=status, error=text)
+
+
+REPLAY = """
+UPDATE events SET status = 'received', next_at = $2, attempts = 0 WHERE id = $1 RETURNING id
+"""
+
+
+async def replay(database: Database, event_id: str, *, now: datetime) -> None:
+    """Handle an event again, whatever became of it; what it did before is not done twice."""
+    if not await database.run(fetch, REPLAY, event_id, now):
+        raise NotFound(kind="event", id=event_id)
+
+
+def _object(row: Row[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(row.payload).get("data", {}).get("object", {})
+    return found

@@ -1,0 +1,1 @@
+"""Policies: commission, fees, limits and release days as data, frozen into each line."""

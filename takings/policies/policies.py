@@ -1,0 +1,68 @@
+"""Policies in the database: a version is written once and every line names the one it was sold by."""
+
+from datetime import datetime
+
+from sqlalchemy import desc
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings.database import Database
+from takings.errors import Conflict, NotFound
+from takings.policies.presets import PRESETS
+from takings.policies.rules import Policy
+from takings.policies.tables import StoredPolicy
+
+
+class PolicyDiffers(Conflict):
+    """The policy {name} version {version} exists with other rules.
+
+    A version never changes: publish the new rules under the next version.
+    """
+
+
+async def publish(database: Database, policy: Policy, *, now: datetime) -> None:
+    """Write a version of a policy; writing the same again changes nothing."""
+
+    async def step(session: AsyncSession) -> None:
+        stored = await session.get(StoredPolicy, (policy.name, policy.version))
+        if stored is None:
+            session.add(
+                StoredPolicy(
+                    name=policy.name,
+                    version=policy.version,
+                    rules=policy.to_dict(),
+                    created_at=now,
+                )
+            )
+        elif Policy.from_dict(stored.rules) != policy:
+            raise PolicyDiffers(name=policy.name, version=policy.version)
+
+    await database.run(step)
+
+
+async def publish_presets(database: Database, *, now: datetime) -> None:
+    """Make every preset ready to use."""
+    for policy in PRESETS.values():
+        await publish(database, policy, now=now)
+
+
+async def latest(session: AsyncSession, name: str) -> Policy:
+    """The newest version of a policy, or NotFound."""
+    stored = await session.exec(
+        select(StoredPolicy)
+        .where(StoredPolicy.name == name)
+        .order_by(desc(col(StoredPolicy.version)))
+        .limit(1)
+    )
+    found = stored.first()
+    if found is None:
+        raise NotFound(kind="policy", id=name)
+    return Policy.from_dict(found.rules)
+
+
+async def get(session: AsyncSession, name: str, version: int) -> Policy:
+    """One version of a policy, or NotFound."""
+    stored = await session.get(StoredPolicy, (name, version))
+    if stored is None:
+        raise NotFound(kind="policy", id=f"{name} version {version}")
+    return Policy.from_dict(stored.rules)

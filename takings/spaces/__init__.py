@@ -1,0 +1,1 @@
+"""Hosts, Spaces, and who shares what in them."""

@@ -1,0 +1,116 @@
+"""Spaces: live audio rooms, scheduled → live → ended, or cancelled."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings.database import Database
+from takings.errors import Conflict, NotFound
+from takings.policies import policies
+from takings.spaces import agreements, hosts
+from takings.spaces.agreements import Share
+from takings.spaces.tables import Space
+
+State = Literal["scheduled", "live", "ended", "cancelled"]
+
+BEFORE: Mapping[State, frozenset[State]] = {
+    "live": frozenset({"scheduled"}),
+    "ended": frozenset({"live"}),
+    "cancelled": frozenset({"scheduled", "live"}),
+}
+"""From which states a Space can come into one."""
+
+
+class SpaceDiffers(Conflict):
+    """There is already a Space {id}, and it is another one.
+
+    Schedule the new Space under an id of its own.
+    """
+
+    param = "id"
+
+
+class SpaceCannotMove(Conflict):
+    """The Space {id} is {state}: it cannot become {to}.
+
+    A Space is scheduled, then live, then ended; it can be cancelled until it has ended.
+    """
+
+
+async def schedule(
+    database: Database,
+    space_id: str,
+    *,
+    host: str,
+    title: str,
+    shares: Sequence[Share] = (),
+    policy: str,
+    starts_at: datetime | None = None,
+    now: datetime,
+) -> Space:
+    """Schedule a Space, with the policy of today and who shares its money; repeatable.
+
+    Without shares all of it is the host's.
+
+    Raises NotFound for an unknown host or policy, SharesDoNotSum, SpaceDiffers.
+    """
+    parts = list(shares) or [Share(host, agreements.ALL)]
+
+    async def step(session: AsyncSession) -> Space:
+        space = await session.get(Space, space_id)
+        if space is not None:
+            if (space.host_id, space.title, space.policy) != (host, title, policy):
+                raise SpaceDiffers(id=space_id)
+            return space
+        await hosts.get(session, host)
+        space = Space(
+            id=space_id,
+            host_id=host,
+            title=title,
+            state="scheduled",
+            policy=policy,
+            policy_version=(await policies.latest(session, policy)).version,
+            agreement_version=1,
+            starts_at=starts_at,
+            created_at=now,
+        )
+        session.add(space)
+        await session.flush()
+        await agreements.write(session, space_id, 1, parts, now)
+        return space
+
+    return await database.run(step)
+
+
+async def move(database: Database, space_id: str, to: State, *, now: datetime) -> Space:
+    """Take the Space into its next state; being there already is fine.
+
+    Raises SpaceCannotMove if its state does not lead there.
+    """
+
+    async def step(session: AsyncSession) -> Space:
+        space = await session.get(Space, space_id, with_for_update=True)
+        if space is None:
+            raise NotFound(kind="space", id=space_id)
+        if space.state == to:
+            return space
+        if space.state not in BEFORE.get(to, ()):
+            raise SpaceCannotMove(id=space_id, state=space.state, to=to)
+        space.state = to
+        if to == "live":
+            space.live_at = now
+        else:
+            space.ended_at = now
+        return space
+
+    return await database.run(step)
+
+
+async def get(session: AsyncSession, space_id: str) -> Space:
+    """The Space of this id, or NotFound."""
+    space = await session.get(Space, space_id)
+    if space is None:
+        raise NotFound(kind="space", id=space_id)
+    return space

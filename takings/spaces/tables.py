@@ -1,0 +1,71 @@
+"""How hosts, Spaces and agreements are stored."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, SmallInteger, UniqueConstraint
+from sqlmodel import Field
+
+from takings.records import Row, moment
+
+
+class Host(Row, table=True):
+    """Somebody who is paid: a host or a co-host."""
+
+    __tablename__ = "hosts"
+
+    id: str = Field(primary_key=True)
+    name: str
+    stripe_account: str | None = Field(default=None, unique=True)
+    created_at: datetime = Field(sa_column=moment())
+
+
+class Space(Row, table=True):
+    """A live audio room with a beginning and an end."""
+
+    __tablename__ = "spaces"
+    __table_args__ = (
+        CheckConstraint("state IN ('scheduled', 'live', 'ended', 'cancelled')", name="state_known"),
+        CheckConstraint("state <> 'ended' OR ended_at IS NOT NULL", name="ended_at_a_time"),
+        ForeignKeyConstraint(["policy", "policy_version"], ["policies.name", "policies.version"]),
+    )
+
+    id: str = Field(primary_key=True)
+    host_id: str = Field(foreign_key="hosts.id")
+    title: str
+    state: str
+    policy: str
+    policy_version: int = Field(sa_type=SmallInteger)
+    agreement_version: int = Field(sa_type=SmallInteger)
+    starts_at: datetime | None = Field(sa_column=moment(nullable=True))
+    live_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+    ended_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+    created_at: datetime = Field(sa_column=moment())
+
+
+class Agreement(Row, table=True):
+    """One version of who shares what in a Space; it is never changed, only followed by another."""
+
+    __tablename__ = "agreements"
+
+    space_id: str = Field(primary_key=True, foreign_key="spaces.id")
+    version: int = Field(primary_key=True, sa_type=SmallInteger)
+    created_at: datetime = Field(sa_column=moment())
+
+
+class Share(Row, table=True):
+    """One payee's weight in an agreement, in basis points; earlier positions win ties."""
+
+    __tablename__ = "shares"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["space_id", "version"], ["agreements.space_id", "agreements.version"]
+        ),
+        UniqueConstraint("space_id", "version", "host_id"),
+        CheckConstraint("weight BETWEEN 1 AND 10000", name="weight_in_range"),
+    )
+
+    space_id: str = Field(primary_key=True)
+    version: int = Field(primary_key=True, sa_type=SmallInteger)
+    position: int = Field(primary_key=True, sa_type=SmallInteger)
+    host_id: str = Field(foreign_key="hosts.id")
+    weight: int = Field(sa_type=SmallInteger)

@@ -1,0 +1,126 @@
+"""What every test stands on: a real PostgreSQL, a fresh migrated database, a real sandbox."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+import migrations
+import sandbox
+from api.runtime import Runtime
+from api.settings import Settings
+from sandbox.control import Sandbox
+from takings import embedded
+from takings.database import Database
+from takings.embedded import Server
+from takings.payments.stripe import Stripe
+from takings.policies import policies
+
+ROOT = Path(__file__).parent.parent
+HOME = ROOT / "build" / "tests" / "postgres"
+TEMPLATE = "template_takings"
+SECRET = "whsec_tests"
+CONNECT_SECRET = "whsec_tests_connect"
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """The addresses of a fresh migrated database, for each role."""
+
+    app: str
+    owner: str
+    admin: str
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[Server]:
+    """The embedded server, shared by all workers; TAKINGS_POSTGRES_BIN picks other binaries."""
+    binaries = os.environ.get("TAKINGS_POSTGRES_BIN")
+    home = HOME.with_name(f"postgres-{abs(hash(binaries))}") if binaries else HOME
+    async with embedded.running(home, binaries=Path(binaries) if binaries else None) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+async def template(server: Server, worker_id: str) -> str:
+    """A migrated database, one for each worker, from which every test's is copied."""
+    name = f"{TEMPLATE}_{worker_id}"
+    await server.drop(name)
+    await server.create(name)
+    await asyncio.to_thread(migrations.upgrade, server.url(name, "owner"), "takings_app")
+    async with Database(server.url(name, "owner"), connections=1) as database:
+        await policies.publish_presets(database, now=datetime.now(UTC))
+    return name
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    """gw0, gw1 … under xdist, else one."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "one")
+
+
+@pytest.fixture
+async def fresh(server: Server, template: str, worker_id: str) -> AsyncIterator[Fresh]:
+    """A fresh migrated database, gone after the test."""
+    name = f"test_{worker_id}"
+    await server.drop(name)
+    await server.create(name, template=template)
+    yield Fresh(server.url(name, "app"), server.url(name, "owner"), server.url(name, "admin"))
+    await server.drop(name)
+
+
+@pytest.fixture
+async def database(fresh: Fresh) -> AsyncIterator[Database]:
+    """The fresh database, as the role that serves."""
+    async with Database(fresh.app, connections=20) as found:
+        yield found
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    """A running sandbox; what was said to it and by it has to keep Stripe's contract."""
+    async with sandbox.running() as found:
+        yield found
+
+
+@pytest.fixture
+def settings(fresh: Fresh, box: Sandbox) -> Settings:
+    """The settings of a service beside the sandbox."""
+    return Settings(
+        _env_file=None,
+        database_url=fresh.app,
+        owner_url=fresh.owner,
+        stripe_api_key=SecretStr("sk_test_takings"),
+        stripe_api_base=box.url,
+        stripe_webhook_secrets=[SecretStr(SECRET)],
+        stripe_connect_secrets=[SecretStr(CONNECT_SECRET)],
+    )
+
+
+@pytest.fixture
+async def runtime(settings: Settings, database: Database, box: Sandbox) -> AsyncIterator[Runtime]:
+    """A process's runtime around the fresh database and the sandbox."""
+    async with door(box) as found:
+        yield Runtime(settings, database, found)
+
+
+@asynccontextmanager
+async def door(box: Sandbox) -> AsyncIterator[Stripe]:
+    """The real SDK, pointed at the sandbox."""
+    async with Stripe("sk_test_takings", base=box.url) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _no_stray_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test depends on the environment of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith("TAKINGS_") and name != "TAKINGS_POSTGRES_BIN":
+            monkeypatch.delenv(name)
+    yield

@@ -1,0 +1,1 @@
+"""Tips: a listener gives money to a Space's hosts."""

@@ -1,0 +1,26 @@
+"""How tips are stored."""
+
+from datetime import datetime
+
+from sqlalchemy import CHAR, CheckConstraint
+from sqlmodel import Field
+
+from takings.records import Row, amount, moment
+
+
+class Tip(Row, table=True):
+    """Money that a listener gives to a Space's hosts, and what they say with it."""
+
+    __tablename__ = "tips"
+    __table_args__ = (CheckConstraint("minor > 0", name="positive"),)
+
+    id: str = Field(primary_key=True)
+    payment_id: str = Field(foreign_key="payments.id", unique=True)
+    space_id: str = Field(foreign_key="spaces.id", index=True)
+    listener_id: str = Field(index=True)
+    minor: int = amount()
+    currency: str = Field(sa_type=CHAR(3))
+    message: str | None
+    anonymous: bool
+    created_at: datetime = Field(sa_column=moment())
+    settled_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
