@@ -65,6 +65,7 @@ def start(
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
+            "submission_method": "not_submitted",
         },
         is_charge_refundable=inquiry,
         metadata={},
@@ -143,6 +144,7 @@ def update(call: Call, id_: str) -> Row:
     details["has_evidence"] = any(dispute["evidence"][name] for name in EVIDENCE)
     if params.get("submit", "evidence" in params):
         details["submission_count"] += 1
+        details["submission_method"] = "manual"
         warning = dispute["status"].startswith("warning")
         dispute["status"] = "warning_under_review" if warning else "under_review"
     dispute["evidence_details"] = details

@@ -57,10 +57,10 @@ class Method:
         return str(self.row["type"])
 
 
-def resolve(state: State, id_: str, customer: str | None = None) -> Method:
+def resolve(state: State, id_: str) -> Method:
     """The payment method of that id; a test token becomes a new one, as at Stripe."""
     if id_ in OUTCOMES:
-        row = _from_token(state, id_, customer)
+        row = _from_token(state, id_)
     else:
         found = state.table("payment_method").get(id_)
         if found is None:
@@ -70,7 +70,7 @@ def resolve(state: State, id_: str, customer: str | None = None) -> Method:
     return Method(row, OUTCOMES[token], DECLINES.get(token, "generic_decline"))
 
 
-def _from_token(state: State, token: str, customer: str | None) -> Row:
+def _from_token(state: State, token: str) -> Row:
     kind = "sepa_debit" if token.endswith("_sepaDebit") else "card"
     details: Row = {
         "card": {
@@ -106,7 +106,7 @@ def _from_token(state: State, token: str, customer: str | None) -> Row:
         "payment_method",
         allow_redisplay="unspecified",
         billing_details=billing_details(),
-        customer=customer,
+        customer=None,
         customer_account=None,
         metadata={},
         type=kind,

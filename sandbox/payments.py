@@ -25,7 +25,9 @@ def confirm(
             "You cannot confirm this PaymentIntent because it's missing a payment method.",
             "payment_intent_unexpected_state",
         )
-    method = resolve(state, method_id, _saved_for(intent))
+    method = resolve(state, method_id)
+    if intent["customer"] and intent["setup_future_usage"]:
+        state.table("payment_method").move(method.row, "customer", intent["customer"])
     if intent["status"] == "requires_action":  # the payer has been asked and has agreed
         method = Method(method.row, "succeeds", method.decline)
     intent.update(payment_method=method.row["id"], last_payment_error=None, next_action=None)
@@ -38,10 +40,6 @@ def confirm(
     else:
         _authorise(state, intent, method)
     return intent
-
-
-def _saved_for(intent: Row) -> str | None:
-    return str(intent["customer"]) if intent["setup_future_usage"] else None
 
 
 def require(intent: Row, statuses: set[str], verb: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from sandbox.app import build
 from sandbox.control import Sandbox
@@ -13,12 +14,35 @@ from sandbox.courier import AT_ONCE
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which leaves the process's signals to whoever runs the process."""
+    """uvicorn without its second a tick: it says when it listens, and stops when it is told."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                date_header=False,
+                lifespan="off",
+                log_level="critical",  # a hangup on demand is no error
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self.listening = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Nothing is captured."""
+        """Signals are left to whoever runs the process."""
         yield
+
+    async def main_loop(self) -> None:
+        """Listen until stopped."""
+        self.listening.set()
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        """No new connection; those that wait are closed."""
+        self._stopping.set()
 
 
 @asynccontextmanager
@@ -29,26 +53,16 @@ async def running(port: int = 0, seed: int = 0, at_once: int = AT_ONCE) -> Async
         listener.bind(("127.0.0.1", port))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         box = Sandbox(seed, url, at_once)
-        config = uvicorn.Config(
-            build(box),
-            access_log=False,
-            lifespan="off",
-            log_level="critical",  # a hangup on demand is no error
-            timeout_graceful_shutdown=1,
-        )
-        server = Server(config)
+        server = Server(build(box))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         carrying = asyncio.create_task(box.courier.run())
         try:
-            while not server.started:
-                if serving.done():
-                    await serving
-                await asyncio.sleep(0.002)
+            await server.listening.wait()
             yield box
         finally:
             carrying.cancel()
             with suppress(asyncio.CancelledError):
                 await carrying
             await box.courier.close()
-            server.should_exit = True
+            server.stop()
             await serving

@@ -48,7 +48,7 @@ class JournalLaw(Invalid):
 
 
 LAWS: Mapping[str, type[TakingsError]] = {
-    "balances_not_overdrawn": Overdrawn,
+    "postings_overdraw": Overdrawn,
     "postings_balance": JournalLaw,
     "postings_whole": JournalLaw,
     "entries_have_postings": JournalLaw,

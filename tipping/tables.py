@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CHAR, CheckConstraint
+from sqlalchemy import CHAR, CheckConstraint, Column, ForeignKey
 from sqlmodel import Field
 
 from takings.records import Row, amount, moment
@@ -15,7 +15,13 @@ class Tip(Row, table=True):
     __table_args__ = (CheckConstraint("minor > 0", name="positive"),)
 
     id: str = Field(primary_key=True)
-    payment_id: str = Field(foreign_key="payments.id", unique=True)
+    payment_id: str = Field(  # the tip claims its id first, its payment follows
+        sa_column=Column(
+            ForeignKey("payments.id", deferrable=True, initially="DEFERRED"),
+            unique=True,
+            nullable=False,
+        )
+    )
     space_id: str = Field(foreign_key="spaces.id", index=True)
     listener_id: str = Field(index=True)
     minor: int = amount()

@@ -73,9 +73,7 @@ CREATE TABLE balances (
   slot       smallint NOT NULL,
   minor      bigint   NOT NULL,
   seq        bigint   NOT NULL,
-  owes_only  boolean  NOT NULL,
-  CONSTRAINT balances_pk PRIMARY KEY (account_id, slot),
-  CONSTRAINT balances_not_overdrawn CHECK (NOT owes_only OR minor <= 0)
+  CONSTRAINT balances_pk PRIMARY KEY (account_id, slot)
 ) WITH (fillfactor = 70);
 
 CREATE TABLE day_balances (
@@ -130,14 +128,19 @@ BEGIN
     END IF;
   END IF;
 
-  SELECT w.entry_id INTO guilty
-    FROM (SELECT min(entry_id) AS entry_id, account_id, currency
-            FROM written GROUP BY account_id, currency) w
+  -- The last posting of each account stands for the account: its currency, and what it is now.
+  -- (A CHECK on balances would look at the movement, before ON CONFLICT adds it to what was there.)
+  SELECT w.entry_id, a.id IS NULL AS unknown, a.name INTO guilty
+    FROM (SELECT DISTINCT ON (account_id, currency, slot) entry_id, account_id, currency, balance
+            FROM written ORDER BY account_id, currency, slot, seq DESC) w
     LEFT JOIN accounts a ON a.id = w.account_id AND a.currency = w.currency
-   WHERE a.id IS NULL LIMIT 1;
-  IF FOUND THEN
+   WHERE a.id IS NULL OR a.owes_only AND w.balance > 0 LIMIT 1;
+  IF FOUND AND guilty.unknown THEN
     RAISE EXCEPTION 'entry % is posted on an account that is not in its currency', guilty.entry_id
       USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'postings_account', TABLE = 'postings';
+  ELSIF FOUND THEN
+    RAISE EXCEPTION 'entry % makes % a debit', guilty.entry_id, guilty.name
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'postings_overdraw', TABLE = 'postings';
   END IF;
   RETURN NULL;
 END $$;

@@ -276,7 +276,8 @@ CREATE TABLE tips (
   CONSTRAINT tips_pk PRIMARY KEY (id),
   CONSTRAINT tips_positive CHECK (minor > 0),
   CONSTRAINT tips_payment_id_key UNIQUE (payment_id),
-  CONSTRAINT tips_payment_id_fk FOREIGN KEY(payment_id) REFERENCES payments (id),
+  CONSTRAINT tips_payment_id_fk FOREIGN KEY(payment_id) REFERENCES payments (id)
+    DEFERRABLE INITIALLY DEFERRED,
   CONSTRAINT tips_space_id_fk FOREIGN KEY(space_id) REFERENCES spaces (id)
 );
 CREATE INDEX tips_listener_id_idx ON tips (listener_id);

@@ -62,13 +62,13 @@ opened AS (  -- DO UPDATE, so that one opened by someone else a moment ago is re
   RETURNING id, name, currency
 ),
 account AS (
-  SELECT n.place, coalesce(n.id, o.id) AS id, n.currency, n.owes_only,
+  SELECT n.place, coalesce(n.id, o.id) AS id, n.currency,
          (pg_backend_pid() % n.slots)::smallint AS slot
     FROM needed n LEFT JOIN opened o USING (name, currency)
 ),
 leg AS (
   SELECT p.entry_id, p.n, p.minor, p.line, p.place, g.happened_at,
-         a.id AS account_id, a.slot, a.currency, a.owes_only
+         a.id AS account_id, a.slot, a.currency
     FROM unnest($13::text[], $14::smallint[], $15::bigint[], $16::bigint[], $17::text[])
          WITH ORDINALITY AS p (entry_id, n, account, minor, line, place)
     JOIN claimed c ON c.entry_id = p.entry_id
@@ -76,9 +76,9 @@ leg AS (
     JOIN account a ON a.place = p.account
 ),
 moved AS (
-  INSERT INTO balances AS b (account_id, slot, owes_only, minor, seq)
-  SELECT account_id, slot, owes_only, sum(minor), count(*)
-    FROM leg GROUP BY account_id, slot, owes_only ORDER BY account_id, slot
+  INSERT INTO balances AS b (account_id, slot, minor, seq)
+  SELECT account_id, slot, sum(minor), count(*)
+    FROM leg GROUP BY account_id, slot ORDER BY account_id, slot
   ON CONFLICT (account_id, slot)
   DO UPDATE SET minor = b.minor + excluded.minor, seq = b.seq + excluded.seq
   RETURNING account_id, slot, minor, seq

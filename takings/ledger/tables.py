@@ -99,13 +99,11 @@ class Balance(Row, table=True):
     """What an account's slot holds now, and how many postings made it so."""
 
     __tablename__ = "balances"
-    __table_args__ = (CheckConstraint("NOT owes_only OR minor <= 0", name="not_overdrawn"),)
 
     account_id: int = Field(primary_key=True, sa_type=BigInteger, foreign_key="accounts.id")
     slot: int = Field(primary_key=True, sa_type=SmallInteger)
     minor: int = amount()
     seq: int = Field(sa_type=BigInteger)
-    owes_only: bool
 
 
 class DayBalance(Row, table=True):

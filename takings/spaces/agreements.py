@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from takings.database import Database
+from takings.database import Database, fetch
 from takings.errors import Invalid, NotFound
 from takings.spaces import hosts, tables
 
@@ -51,6 +51,13 @@ def check(shares: Sequence[Share]) -> None:
             raise PayeeTwice(host=payee)
 
 
+WRITE = """
+INSERT INTO shares (space_id, version, position, host_id, weight)
+SELECT $1, $2, position, host, weight
+  FROM unnest($3::text[], $4::smallint[]) WITH ORDINALITY AS s (host, weight, position)
+"""
+
+
 async def write(
     session: AsyncSession, space_id: str, version: int, shares: Sequence[Share], now: datetime
 ) -> None:
@@ -60,17 +67,8 @@ async def write(
         raise NotFound(kind="host", id=host)
     session.add(tables.Agreement(space_id=space_id, version=version, created_at=now))
     await session.flush()
-    session.add_all(
-        tables.Share(
-            space_id=space_id,
-            version=version,
-            position=position,
-            host_id=share.host,
-            weight=share.weight,
-        )
-        for position, share in enumerate(shares, 1)
-    )
-    await session.flush()
+    columns = ([share.host for share in shares], [share.weight for share in shares])
+    await fetch(session, WRITE, space_id, version, *columns)
 
 
 async def shares(session: AsyncSession, space_id: str, version: int) -> list[Share]:

@@ -13,10 +13,9 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import stripe
 import typing_extensions
 from stripe._api_version import _ApiVersion
 from stripe._list_object import ListObject
@@ -110,46 +109,45 @@ class Definitions:
         if isinstance(hint, typing.ForwardRef):
             hint = hint.__forward_arg__
         if isinstance(hint, str):
-            return self.of(eval(hint.replace("\n", " "), dict(names)), names)  # noqa: S307
+            hint = eval(hint.replace("\n", " "), dict(names))  # noqa: S307  the SDK's own words
+            return self.of(hint, names)
         if isinstance(hint, typing.Hashable) and hint in PLAIN:
             return PLAIN[hint]
-        origin, arguments = typing_extensions.get_origin(hint), typing_extensions.get_args(hint)
+        origin = typing_extensions.get_origin(hint)
         if origin is not None:
-            return self._generic(origin, arguments, names)
+            return self._generic(origin, typing_extensions.get_args(hint), names)
+        return self._class(hint)
+
+    def _class(self, hint: Any) -> Schema:
         if typing_extensions.is_typeddict(hint):
             return self._once(hint, self._params)
-        if isinstance(hint, type) and issubclass(hint, UntypedStripeObject):
+        if issubclass(hint, UntypedStripeObject):
             return {"type": "object"}
-        if isinstance(hint, type) and issubclass(hint, StripeObject):
-            name = getattr(hint, "OBJECT_NAME", None)
-            if name is None or "." in hint.__qualname__:  # a part of an object
-                return self._once(hint, self._resource)
-            if name not in WHOLE:
-                known = {"object": {"enum": [name]}}
-                return {"type": "object", "required": ["object"], "properties": known}
-            self.objects[name] = self._once(hint, self._resource)
-            return self.objects[name]
-        message = f"an annotation of no known kind: {hint!r}"
-        raise TypeError(message)
+        name = getattr(hint, "OBJECT_NAME", None)
+        if name is None or "." in hint.__qualname__:  # a part of an object
+            return self._once(hint, self._resource)
+        if name not in WHOLE:
+            known = {"object": {"enum": [name]}}
+            return {"type": "object", "required": ["object"], "properties": known}
+        self.objects[name] = self._once(hint, self._resource)
+        return self.objects[name]
 
     def _generic(self, origin: Any, arguments: Any, names: Mapping[str, Any]) -> Schema:
-        if origin in LITERALS:
-            return {"enum": list(arguments)}
         if origin in WRAPPERS:
             return self.of(arguments[0], names)
+        if origin in LITERALS:
+            return {"enum": list(arguments)}
         if origin in UNIONS:
             return self._union(arguments, names)
-        if origin is ListObjectV2:
-            page = {"data": {"type": "array", "items": self.of(arguments[0], names)}}
-            url = {"type": ["string", "null"]}
-            page |= {"next_page_url": url, "previous_page_url": url}
-            return {"type": "object", "required": ["data"], "properties": page}
+        inside = self.of(arguments[-1], names)
         if origin is ListObject:
-            return list_of(self.of(arguments[0], names))
-        if origin is UntypedStripeObject or issubclass(origin, Mapping):
-            return {"type": "object", "additionalProperties": self.of(arguments[-1], names)}
-        if issubclass(origin, list):
-            return {"type": "array", "items": self.of(arguments[0], names)}
+            return list_of(inside)
+        if origin is ListObjectV2:
+            return page_of(inside)
+        if issubclass(origin, Mapping | UntypedStripeObject):
+            return {"type": "object", "additionalProperties": inside}
+        if issubclass(origin, Sequence):
+            return {"type": "array", "items": inside}
         message = f"an annotation of no known kind: {origin!r}"
         raise TypeError(message)
 
@@ -219,6 +217,12 @@ def list_of(item: Schema) -> Schema:
         "url": {"type": "string"},
     }
     return closed(fields, sorted(fields))
+
+
+def page_of(item: Schema) -> Schema:
+    url = {"type": ["string", "null"]}
+    items = {"type": "array", "items": item}
+    return closed({"data": items, "next_page_url": url, "previous_page_url": url}, ["data"])
 
 
 def operations() -> Iterator[tuple[str, str, str, str | None, str]]:

@@ -1,0 +1,103 @@
+"""The words that stories are told in: a room, its listeners, and the journal printed as text."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from api import worker
+from api.checks import CHECKS
+from api.runtime import Runtime
+from sandbox.control import Sandbox
+from takings.database import Database, fetch
+from takings.ledger import checks
+from takings.money import Money
+from takings.payments import stripe, webhooks
+from takings.spaces import hosts, spaces
+from takings.spaces.agreements import Share
+from takings.records import new_id
+from tipping import tips
+from tipping.tips import Sent, Wish
+
+CLUBHOUSE = "clubhouse-2021"
+
+
+async def room(
+    database: Database,
+    now: datetime,
+    *,
+    shares: Sequence[tuple[str, int]] = (("host_ada", 6000), ("host_bob", 4000)),
+    policy: str = CLUBHOUSE,
+    space: str = "spc_one",
+) -> str:
+    """A live Space whose money is shared like that."""
+    for host, _ in shares:
+        await hosts.register(database, host, host.removeprefix("host_").title(), now=now)
+    parts = [Share(host, weight) for host, weight in shares]
+    first = shares[0][0]
+    await spaces.schedule(
+        database, space, host=first, title="A room", shares=parts, policy=policy, now=now
+    )
+    await spaces.move(database, space, "live", now=now)
+    return space
+
+
+async def tip(
+    runtime: Runtime, minor: int, *, id: str | None = None, currency: str = "eur",  # noqa: A002
+    space: str = "spc_one", now: datetime | None = None,
+) -> Sent:
+    """A listener tips, to pay with a PaymentIntent."""
+    wish = Wish(
+        id=id or new_id("tip"), space=space, listener="lis_zoe", money=Money(minor, currency),
+        surface="intent",
+    )
+    return await tips.send(runtime.database, runtime.stripe, wish, now=now or runtime.now())
+
+
+async def paid_tip(runtime: Runtime, box: Sandbox, minor: int, **named: object) -> Sent:
+    """A tip that is sent, paid by card, and settled, its cash booked."""
+    sent = await tip(runtime, minor, **named)  # type: ignore[arg-type]
+    box.pay(sent.payment.intent_id)
+    await hear(runtime, box)
+    return await tips.get(runtime.database, sent.tip.id)
+
+
+async def hear(runtime: Runtime, box: Sandbox, *, now: datetime | None = None) -> None:
+    """Every event that the sandbox has, stored and handled; and what else is due."""
+    moment = now or runtime.now()
+    notices = [("account", stripe.notice(event)) for event in box.events]
+    await webhooks.receive(runtime.database, notices, now=moment)
+    await worker.drain(runtime, moment)
+
+
+async def told(database: Database) -> str:
+    """The journal as text: each entry's key, then its postings; in the order of the keys."""
+    rows = await database.run(fetch, JOURNAL)
+    lines: list[str] = []
+    for row in rows:
+        if row.n == 1:
+            lines.append(row.key)
+        lines.append(f"  {row.name} {row.minor:+d} {row.currency}")
+    return "\n".join(lines)
+
+
+JOURNAL = """
+SELECT e.key, p.n, a.name, p.minor, p.currency
+  FROM entries e
+  JOIN postings p ON p.entry_id = e.id AND p.posted_at = e.posted_at
+  JOIN accounts a ON a.id = p.account_id
+ ORDER BY e.key, p.n
+"""
+
+
+async def guilty(database: Database) -> dict[str, tuple[tuple[str, str], ...]]:
+    """What the books' own checks find wrong: nothing, if all is well."""
+    async with database.transaction() as session:
+        return {
+            found.check.name: found.guilty
+            async for found in checks.run(session, CHECKS)
+            if not found.holds
+        }
+
+
+def later(**delta: int) -> datetime:
+    """An instant from now on."""
+    return datetime.now(UTC) + timedelta(**delta)
