@@ -49,7 +49,9 @@ async def _open_payments(runtime: Runtime, now: datetime) -> int:
 
 async def _all_cash(runtime: Runtime, now: datetime) -> int:
     since = now - sweeps.LOOK_BACK
-    return await sweeps.all_cash(runtime.database, runtime.stripe, since=since, now=now)
+    return await sweeps.all_cash(
+        runtime.database, runtime.stripe, SETTLEMENT, since=since, now=now
+    )
 
 
 DUTIES = (
@@ -57,7 +59,7 @@ DUTIES = (
     Duty(
         "new_cash",
         timedelta(seconds=1),
-        lambda r, now: sweeps.new_cash(r.database, r.stripe, now=now),
+        lambda r, now: sweeps.new_cash(r.database, r.stripe, SETTLEMENT, now=now),
     ),
     Duty("mature", timedelta(seconds=5), lambda r, now: cash.mature(r.database, now=now)),
     Duty("release", timedelta(seconds=5), lambda r, now: releases.release(r.database, now=now)),

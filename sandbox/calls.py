@@ -105,7 +105,7 @@ def _expanded(call: Call, row: Row, steps: list[str], path: str) -> Row:
     name, rest = steps[0], steps[1:]
     value = row.get(name)
     if isinstance(value, str):
-        value = _found(call, value)
+        value = _found(call, value, row.get("destination"))
     elif value is None:
         value = _included(call.state, row, name)
     if value is None:
@@ -119,12 +119,15 @@ def _expanded(call: Call, row: Row, steps: list[str], path: str) -> Row:
     return {**row, name: value}
 
 
-def _found(call: Call, id_: str) -> Any:
-    kind = KIND_OF.get(id_.split("_", 1)[0])
-    if kind is None:
-        return id_
-    own = call.state.table(kind, call.account).get(id_)
-    return own or call.state.table(kind, PLATFORM).get(id_) or id_
+def _found(call: Call, id_: str, other: Any) -> Any:
+    """The object of that id: the caller's, the platform's, or the other account's."""
+    kind = KIND_OF.get(id_.split("_", 1)[0], "")
+    for account in (call.account, PLATFORM, other):
+        table = call.state.tables.get((account, kind))
+        found = table.get(id_) if table else None
+        if found is not None:
+            return found
+    return id_
 
 
 def _included(state: State, row: Row, name: str) -> Row | None:

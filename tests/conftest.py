@@ -27,6 +27,7 @@ HOME = ROOT / "build" / "tests" / "postgres"
 TEMPLATE = "template_takings"
 SECRET = "whsec_tests"
 CONNECT_SECRET = "whsec_tests_connect"
+PROVE = os.environ.get("TAKINGS_PROVE") == "1"  # the long runs in full, not a seeded part of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,6 @@ async def door(box: Sandbox) -> AsyncIterator[Stripe]:
 def _no_stray_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test depends on the environment of whoever runs it."""
     for name in list(os.environ):
-        if name.startswith("TAKINGS_") and name != "TAKINGS_POSTGRES_BIN":
+        if name.startswith("TAKINGS_") and name not in ("TAKINGS_POSTGRES_BIN", "TAKINGS_PROVE"):
             monkeypatch.delenv(name)
     yield

@@ -137,7 +137,7 @@ async def _write(  # the first step: all that can be refused is refused here
             raise RefundDiffers(id=refund_id)
         return None
     if payment.state != "paid":
-        raise NotPaid(id=payment_id, state=payment.state)
+        raise NotPaid(id=payment_id, state=payment.state, intent=payment.intent_id)
     lines = await fetch(session, LEFT, payment_id)
     left = Money(sum(line.refundable for line in lines), payment.currency)
     wanted = left if amount is None else amount
@@ -274,8 +274,8 @@ async def known(session: AsyncSession, found: Object, payment_id: str, now: date
     for row in await fetch(session, KNOWN, ours, found["id"]):
         return str(row.id)
     payment = await _lock(session, payment_id)
-    if payment.state != "paid":  # its proof is on the way: whoever tells of the refund waits
-        raise NotPaid(id=payment_id, state=payment.state)
+    if payment.state != "paid":
+        raise NotPaid(id=payment_id, state=payment.state, intent=payment.intent_id)
     lines = await fetch(session, LEFT, payment_id)
     amount = Money(found["amount"], found["currency"])
     await _insert(session, found["id"], payment_id, amount, lines, "made at Stripe", now)

@@ -1,6 +1,7 @@
 """Sweeps: what no webhook told us, we go and find.
 
-Cash is always swept, never believed from an event.  Events that Stripe could not deliver are
+Cash is always swept, never believed from an event; the charge behind it proves the payment as well
+as its event does.  Events that Stripe could not deliver are
 fetched and stored as if they had come.  Payments that stay open are looked up.  Asks that a crash
 left behind are carried on.
 """
@@ -16,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings.database import Database, fetch
 from takings.errors import TakingsError
 from takings.payments import asks, cash, facts, payments, refunds, stripe, webhooks
-from takings.payments.payments import Settlement
+from takings.payments.payments import Paid, Settlement
 from takings.payments.stripe import CashLine, Stripe
 
 log = structlog.get_logger()
@@ -37,30 +38,27 @@ async def _cursor(database: Database, name: str) -> Row[Any] | None:
     return rows[0] if rows else None
 
 
-async def new_cash(database: Database, door: Stripe, *, now: datetime) -> int:
+async def new_cash(
+    database: Database, door: Stripe, settlement: Settlement, *, now: datetime
+) -> int:
     """Book the balance transactions that came after the last one we know; answer how many.
 
     The first time there is none: then all of the last hour's, and older ones by ``all_cash``.
     """
     found = await _cursor(database, "cash")
     if found is None:
-        return await all_cash(database, door, since=now - LOOK_BACK, now=now)
+        return await all_cash(database, door, settlement, since=now - LOOK_BACK, now=now)
     after: str = found.value
     booked = 0
     while page := await door.cash_after(after):
         after = page[-1].id
-
-        booked += await database.run(_next_page, page, now)
+        booked += await _book(database, door, settlement, page, now, cursor=after)
     return booked
 
 
-async def _next_page(session: AsyncSession, page: Sequence[CashLine], now: datetime) -> int:
-    new = await cash.book(session, page, now)
-    await fetch(session, ADVANCE, "cash", page[-1].id, now)
-    return new
-
-
-async def all_cash(database: Database, door: Stripe, *, since: datetime, now: datetime) -> int:
+async def all_cash(
+    database: Database, door: Stripe, settlement: Settlement, *, since: datetime, now: datetime
+) -> int:
     """Book every balance transaction since an instant that is not booked yet; answer how many.
 
     Newest page first.  The cursor moves when all pages are done, so a crash starts over, and what
@@ -70,10 +68,44 @@ async def all_cash(database: Database, door: Stripe, *, since: datetime, now: da
     newest: str | None = None
     async for page in door.cash_since(since):
         newest = newest or (page[0].id if page else None)
-        booked += await database.run(cash.book, page, now)
+        booked += await _book(database, door, settlement, page, now)
     if newest is not None:
         await database.run(fetch, ADVANCE, "cash", newest, now)
     return booked
+
+
+async def _book(
+    database: Database,
+    door: Stripe,
+    settlement: Settlement,
+    page: Sequence[CashLine],
+    now: datetime,
+    *,
+    cursor: str | None = None,
+) -> int:
+    """Book one page in one transaction, after the payments that its charges prove."""
+    proofs = [fact for line in page if (fact := _proof(line)) is not None]
+
+    async def step(session: AsyncSession) -> int:
+        await payments.settle(session, proofs, settlement, now)
+        new = await cash.book(session, page, now)
+        if cursor is not None:
+            await fetch(session, ADVANCE, "cash", cursor, now)
+        return new
+
+    while True:
+        try:
+            return await database.run(step)
+        except refunds.NotPaid as early:  # a refund whose charge is on a page that we have not read
+            if any(fact.payment == early.facts["id"] for fact in proofs):
+                raise
+            found = await door.fetch("payment_intents", early.facts["intent"])
+            proofs.append(payments.paid_by_intent(found))
+
+
+def _proof(line: CashLine) -> Paid | None:
+    """What the charge behind a line proves; a line's charge is as good as its event."""
+    return facts.by_charge(line.source) if line.source.get("object") == "charge" else None
 
 
 async def lost_events(database: Database, door: Stripe, *, since: datetime, now: datetime) -> int:

@@ -133,17 +133,15 @@ class Definitions:
         return self.objects[name]
 
     def _generic(self, origin: Any, arguments: Any, names: Mapping[str, Any]) -> Schema:
-        if origin in WRAPPERS:
-            return self.of(arguments[0], names)
         if origin in LITERALS:
             return {"enum": list(arguments)}
         if origin in UNIONS:
             return self._union(arguments, names)
-        inside = self.of(arguments[-1], names)
-        if origin is ListObject:
-            return list_of(inside)
-        if origin is ListObjectV2:
-            return page_of(inside)
+        inside = self.of(arguments[0 if origin in WRAPPERS else -1], names)
+        if origin in WRAPPERS:
+            return inside
+        if origin in LISTS:
+            return LISTS[origin](inside)
         if issubclass(origin, Mapping | UntypedStripeObject):
             return {"type": "object", "additionalProperties": inside}
         if issubclass(origin, Sequence):
@@ -223,6 +221,9 @@ def page_of(item: Schema) -> Schema:
     url = {"type": ["string", "null"]}
     items = {"type": "array", "items": item}
     return closed({"data": items, "next_page_url": url, "previous_page_url": url}, ["data"])
+
+
+LISTS = {ListObject: list_of, ListObjectV2: page_of}
 
 
 def operations() -> Iterator[tuple[str, str, str, str | None, str]]:

@@ -1,0 +1,139 @@
+"""``takings verify``: the books check themselves, and themselves against Stripe."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from api.checks import CHECKS
+from api.cli import loop, output
+from api.cli.output import AsJson
+from api.runtime import Runtime
+from takings.database import fetch
+from takings.errors import TakingsError
+from takings.ledger import checks
+from takings.ledger.checks import Check, Finding
+from takings.money import Money
+
+STRIPE_AGREES = Check("stripe", "Stripe's own balance is what the books say, to the unit.", "")
+LOOKS, PAUSE_S = 5, 2.0
+"""Both sides move while we look: only a difference that stays is one."""
+
+OURS = """
+SELECT split_part(a.name, ':', 3) AS status, a.currency, sum(b.minor)::bigint AS minor
+  FROM accounts a JOIN balances b ON b.account_id = a.id
+ WHERE a.name IN ('assets:stripe:pending', 'assets:stripe:available')
+ GROUP BY a.name, a.currency
+"""
+
+Started = Callable[[Check], object]
+
+
+async def findings(
+    runtime: Runtime, *, offline: bool = False, started: Started = lambda _: None
+) -> AsyncIterator[Finding]:
+    """What every check finds, each as soon as it is known; ``started`` hears of each beforehand.
+
+    Stripe is asked where a key is set, unless ``offline``.
+    """
+    for check in CHECKS:
+        started(check)
+        yield await runtime.database.run(_one, check)
+    if runtime.settings.stripe_api_key.get_secret_value() and not offline:
+        started(STRIPE_AGREES)
+        yield Finding(STRIPE_AGREES, await _differences(runtime))
+
+
+async def _one(session: AsyncSession, check: Check) -> Finding:
+    return [finding async for finding in checks.run(session, [check])][0]
+
+
+async def _differences(runtime: Runtime) -> tuple[tuple[str, str], ...]:
+    found: tuple[tuple[str, str], ...] = ()
+    for look in range(LOOKS):
+        if look:
+            await asyncio.sleep(PAUSE_S)
+        try:
+            theirs = await runtime.stripe.balance()
+        except TakingsError as error:
+            return (("stripe", error.message),)
+        rows = await runtime.database.run(fetch, OURS)
+        ours = {(row.status, row.currency): row.minor for row in rows}
+        found = compared(ours, theirs)
+        if not found:
+            break
+    return found
+
+
+def compared(
+    ours: Mapping[tuple[str, str], int], theirs: Mapping[tuple[str, str], int]
+) -> tuple[tuple[str, str], ...]:
+    """Where Stripe's balance, by status and currency, is not ours: the account, and both sums."""
+    return tuple(
+        (
+            f"assets:stripe:{status} {currency}",
+            f"Stripe says {Money(said, currency)}, the books say {Money(wrote, currency)}",
+        )
+        for status, currency in sorted({*ours, *theirs})
+        if (said := theirs.get((status, currency), 0))
+        != (wrote := ours.get((status, currency), 0))
+    )
+
+
+@loop.awaited
+async def verify(
+    *,
+    offline: Annotated[bool, typer.Option(help="Do not ask Stripe.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Check every law of the books, and name whatever breaks one; exit code 1 if any does."""
+    async with loop.running() as runtime:
+        found = await check(runtime, offline=offline, quiet=json)
+    if json:
+        output.as_json(
+            {
+                "object": "verification",
+                "holds": all(finding.holds for finding in found),
+                "checks": [_plain(finding) for finding in found],
+            }
+        )
+    if not all(finding.holds for finding in found):
+        raise typer.Exit(loop.FAILED)
+
+
+async def check(runtime: Runtime, *, offline: bool = False, quiet: bool = False) -> list[Finding]:
+    """Run all checks, saying of each what it found, and say at the end whether all hold."""
+    found = []
+    with output.errors.status("Checking …") as status:
+
+        def started(check: Check) -> None:
+            status.update(f"Checking: {check.promise}")
+
+        async for finding in findings(runtime, offline=offline, started=started):
+            found.append(finding)
+            if not quiet:
+                _tell(finding)
+    if not quiet:
+        wrong = sum(not finding.holds for finding in found)
+        verdict = f"[red]{wrong} of {len(found)} checks fail.[/]"
+        output.console.print(verdict if wrong else f"[green]All {len(found)} checks hold.[/]")
+    return found
+
+
+def _tell(finding: Finding) -> None:
+    sign = "[green]✓[/]" if finding.holds else "[red]✗[/]"
+    output.console.print(f"{sign} {finding.check.name:<18} [dim]{finding.check.promise}[/]")
+    for row, why in finding.guilty:
+        output.console.print(f"    [red]{escape(row)}[/]  {escape(why)}", soft_wrap=True)
+
+
+def _plain(finding: Finding) -> dict[str, object]:
+    return {
+        "name": finding.check.name,
+        "promise": finding.check.promise,
+        "holds": finding.holds,
+        "guilty": [{"row": row, "why": why} for row, why in finding.guilty],
+    }

@@ -1,0 +1,45 @@
+"""What a command says: tables and lines for people, JSON for programs, errors in one line."""
+
+import sys
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from takings import money
+from takings.errors import TakingsError
+from takings.money import Money
+
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON, money in minor units.")]
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def as_json(answer: Any) -> None:
+    """Print an answer as indented JSON."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+    sys.stdout.write(orjson.dumps(answer, option=options).decode())
+
+
+def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table; the columns named in ``right`` hold amounts."""
+    empty = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    for column in columns:
+        empty.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return empty
+
+
+def amount(value: Money) -> str:
+    """Money as people read it; nothing where there is none."""
+    return money.format(value) if value else ""
+
+
+def refuse(error: TakingsError) -> None:
+    """One red line with what is wrong and its code, and what can be done about it."""
+    errors.print(f"[red]✗ {escape(error.message)}[/] [dim]({error.code})[/]", soft_wrap=True)
+    if error.remedy:
+        errors.print(f"  {escape(error.remedy)}", soft_wrap=True)
