@@ -45,13 +45,19 @@ class Server(uvicorn.Server):
         self._stopping.set()
 
 
+def loopback(port: int = 0) -> socket.socket:
+    """A socket bound to loopback; port 0 is any free one."""
+    # Named TCP, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
+
+
 @asynccontextmanager
 async def running(port: int = 0, seed: int = 0, at_once: int = AT_ONCE) -> AsyncIterator[Sandbox]:
     """A sandbox that listens on loopback (port 0: any free one) and delivers its webhooks."""
-    # Named TCP, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+    with loopback(port) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         box = Sandbox(seed, url, at_once)
         server = Server(build(box))

@@ -71,7 +71,7 @@ async def tables(connection: asyncpg.Connection, *parents: str) -> list[str]:
     rows = await connection.fetch(
         """SELECT c.relname FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-              AND ($1 = '{}' OR c.relname = ANY($1) OR i.inhparent::regclass::text = ANY($1))
+              AND ($1::text[] = '{}' OR c.relname = ANY($1) OR i.inhparent::regclass::text = ANY($1))
             ORDER BY 1""",
         parents,
     )

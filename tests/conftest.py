@@ -24,7 +24,6 @@ from takings.policies import policies
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "build" / "tests" / "postgres"
-TEMPLATE = "template_takings"
 SECRET = "whsec_tests"
 CONNECT_SECRET = "whsec_tests_connect"
 PROVE = os.environ.get("TAKINGS_PROVE") == "1"  # the long runs in full, not a seeded part of them
@@ -49,27 +48,22 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture(scope="session")
-async def template(server: Server, worker_id: str) -> str:
-    """A migrated database, one for each worker, from which every test's is copied."""
-    name = f"{TEMPLATE}_{worker_id}"
+async def template(server: Server) -> AsyncIterator[str]:
+    """A migrated database, one for each process, from which every test's is copied."""
+    name = f"template_{os.getpid()}"
     await server.drop(name)
     await server.create(name)
     await asyncio.to_thread(migrations.upgrade, server.url(name, "owner"), "takings_app")
     async with Database(server.url(name, "owner"), connections=1) as database:
         await policies.publish_presets(database, now=datetime.now(UTC))
-    return name
-
-
-@pytest.fixture(scope="session")
-def worker_id(request: pytest.FixtureRequest) -> str:
-    """gw0, gw1 … under xdist, else one."""
-    return os.environ.get("PYTEST_XDIST_WORKER", "one")
+    yield name
+    await server.drop(name)
 
 
 @pytest.fixture
-async def fresh(server: Server, template: str, worker_id: str) -> AsyncIterator[Fresh]:
+async def fresh(server: Server, template: str) -> AsyncIterator[Fresh]:
     """A fresh migrated database, gone after the test."""
-    name = f"test_{worker_id}"
+    name = f"test_{os.getpid()}"
     await server.drop(name)
     await server.create(name, template=template)
     yield Fresh(server.url(name, "app"), server.url(name, "owner"), server.url(name, "admin"))

@@ -41,12 +41,20 @@ async def room(
 
 
 async def tip(
-    runtime: Runtime, minor: int, *, id: str | None = None, currency: str = "eur",  # noqa: A002
-    space: str = "spc_one", now: datetime | None = None,
+    runtime: Runtime,
+    minor: int,
+    *,
+    id: str | None = None,
+    currency: str = "eur",  # noqa: A002
+    space: str = "spc_one",
+    now: datetime | None = None,
 ) -> Sent:
     """A listener tips, to pay with a PaymentIntent."""
     wish = Wish(
-        id=id or new_id("tip"), space=space, listener="lis_zoe", money=Money(minor, currency),
+        id=id or new_id("tip"),
+        space=space,
+        listener="lis_zoe",
+        money=Money(minor, currency),
         surface="intent",
     )
     return await tips.send(runtime.database, runtime.stripe, wish, now=now or runtime.now())
@@ -101,3 +109,31 @@ async def guilty(database: Database) -> dict[str, tuple[tuple[str, str], ...]]:
 def later(**delta: int) -> datetime:
     """An instant from now on."""
     return datetime.now(UTC) + timedelta(**delta)
+
+
+async def many_paid(runtime: Runtime, box: Sandbox, many: int, minor: int = 500) -> list[str]:
+    """That many tips of one amount, paid, settled and cashed; their payments."""
+    sent = [await tip(runtime, minor) for _ in range(many)]
+    for one in sent:
+        box.pay(one.payment.intent_id)
+    await hear(runtime, box)
+    return [one.payment.id for one in sent]
+
+
+async def end(runtime: Runtime, box: Sandbox, space: str = "spc_one") -> None:
+    """The room ends, a month passes, and what was held is released."""
+    await spaces.move(runtime.database, space, "ended", now=runtime.now())
+    await hear(runtime, box, now=later(days=31))
+
+
+async def owed(database: Database, currency: str) -> dict[str, int]:
+    """What we owe each host in all, in minor units."""
+    rows = await database.run(fetch, OWED, currency)
+    return {row.host: row.minor for row in rows}
+
+
+OWED = """
+SELECT split_part(a.name, ':', 3) AS host, -sum(b.minor)::bigint AS minor
+  FROM accounts a JOIN balances b ON b.account_id = a.id
+ WHERE a.name LIKE 'liabilities:host:%' AND a.currency = $1 GROUP BY 1 ORDER BY 1
+"""

@@ -5,7 +5,7 @@ import sys
 import structlog
 import typer
 
-from api.cli import books, checking, database, demo, doctor, events, keys, people, processes
+from api.cli import books, verification, database, demo, doctor, events, keys, people, processes
 
 app = typer.Typer(
     help="Tips, ticketed Spaces and fair splits for live-audio platforms.",
@@ -20,7 +20,7 @@ for command in (processes.up, processes.serve, processes.worker, processes.sandb
     app.command(rich_help_panel=RUN)(command)
 for command in (books.trial_balance, books.balance, books.entries, people.hosts, people.spaces):
     app.command(rich_help_panel=LOOK)(command)
-app.command(rich_help_panel=LOOK)(checking.verify)
+app.command(rich_help_panel=LOOK)(verification.verify)
 app.command(rich_help_panel=TEND)(doctor.doctor)
 app.add_typer(database.app, name="db", rich_help_panel=TEND)
 app.add_typer(events.app, name="events", rich_help_panel=TEND)

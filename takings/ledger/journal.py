@@ -6,7 +6,7 @@ clock is read after every slot is locked, ``posted_at`` never runs backwards wit
 running balance written beside each posting answers "as of" by one look into an index.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -126,17 +126,21 @@ async def post(
 
     Raises KeyReused if a key comes with other postings than it has.
     """
-    batch = list(entries)
+    batch: dict[str, Entry] = {}
+    for entry in entries:
+        if batch.setdefault(entry.key, entry).postings != entry.postings:
+            raise KeyReused(key=entry.key)
     if not batch:
         return frozenset()
-    rows = await database.fetch(session, POST, *_columns(batch), posted_at)
+    rows = await database.fetch(session, POST, *_columns(batch.values()), posted_at)
     new = frozenset(row.key for row in rows)
-    if len(new) < len(batch):
-        await _refuse_other_postings(session, batch, new)
+    old = [entry for key, entry in batch.items() if key not in new]
+    if old:
+        await _refuse_other_postings(session, old)
     return new
 
 
-def _columns(batch: Sequence[Entry]) -> tuple[list[Any], ...]:
+def _columns(batch: Collection[Entry]) -> tuple[list[Any], ...]:
     """The batch as PostgreSQL takes it: one array for each column."""
     places: dict[tuple[str, str], int] = {}
     legs: list[tuple[str, int, int, int, str | None]] = []
@@ -174,21 +178,14 @@ SELECT e.key, e.id, a.name, p.minor, p.currency, p.line
 """
 
 
-async def _refuse_other_postings(
-    session: AsyncSession, batch: Sequence[Entry], new: frozenset[str]
-) -> None:
+async def _refuse_other_postings(session: AsyncSession, old: Sequence[Entry]) -> None:
     """Compare every entry that was not written with the one that holds its key."""
-    first: dict[str, tuple[Posting, ...]] = {}
-    for entry in batch:
-        if first.setdefault(entry.key, entry.postings) != entry.postings:
-            raise KeyReused(key=entry.key)
-    old = [key for key in first if key not in new]
-    known: dict[str, list[Posting]] = {key: [] for key in old}
-    for row in await database.fetch(session, KNOWN, old):
+    known: dict[str, list[Posting]] = {entry.key: [] for entry in old}
+    for row in await database.fetch(session, KNOWN, list(known)):
         known[row.key].append(Posting(row.name, Money(row.minor, row.currency), row.line))
-    for key in old:
-        if tuple(known[key]) != first[key]:
-            raise KeyReused(key=key)
+    for entry in old:
+        if tuple(known[entry.key]) != entry.postings:
+            raise KeyReused(key=entry.key)
 
 
 async def reverse(

@@ -171,10 +171,11 @@ async def test_a_payment_whose_every_event_is_lost_is_found_when_it_stays_open(
     sent = await stories.tip(runtime, 500)
     box.pay(sent.payment.intent_id)
     settled = await sweeps.open_payments(
-        runtime.database, runtime.stripe, SETTLEMENT,
-        before=stories.later(minutes=1), now=runtime.now(),
+        runtime.database,
+        runtime.stripe,
+        SETTLEMENT,
+        before=stories.later(minutes=1),
+        now=runtime.now(),
     )
     assert settled == 1
     assert f"payment:{sent.payment.id}:earned" in await stories.told(runtime.database)
-
-

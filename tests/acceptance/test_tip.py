@@ -15,7 +15,9 @@ async def test_a_tip_is_shared_to_the_cent_and_the_listener_covers_the_card(
     sent = await stories.paid_tip(runtime, box, 500)
     assert sent.state == "settled"
     payment, txn = sent.payment.id, box.state.table("balance_transaction").rows[-1]["id"]
-    assert await stories.told(runtime.database) == f"""\
+    assert (
+        await stories.told(runtime.database)
+        == f"""\
 payment:{payment}:earned
   clearing:charges +546 eur
   liabilities:host:host_ada:held -300 eur
@@ -25,6 +27,7 @@ txn:{txn}
   assets:stripe:pending +500 eur
   expenses:stripe_fees +46 eur
   clearing:charges -546 eur"""
+    )
     assert await stories.guilty(runtime.database) == {}
 
 
@@ -37,12 +40,15 @@ async def test_money_is_released_when_the_room_has_ended_and_stripe_has_it(
     assert ":released" not in await stories.told(runtime.database)
     await spaces.move(runtime.database, "spc_one", "ended", now=stories.later(days=30))
     await stories.hear(runtime, box, now=stories.later(days=31))
-    assert f"""\
+    assert (
+        f"""\
 payment:{sent.payment.id}:released
   liabilities:host:host_ada:held +300 eur
   liabilities:host:host_ada:available -300 eur
   liabilities:host:host_bob:held +200 eur
-  liabilities:host:host_bob:available -200 eur""" in await stories.told(runtime.database)
+  liabilities:host:host_bob:available -200 eur"""
+        in await stories.told(runtime.database)
+    )
     assert await stories.guilty(runtime.database) == {}
 
 
@@ -53,7 +59,11 @@ async def test_a_refund_in_pieces_takes_back_exactly_what_was_given(
     sent = await stories.paid_tip(runtime, box, 500)
     for place, minor in enumerate((101, 7, 392), 1):
         done = await refunds.refund(
-            runtime.database, runtime.stripe, f"ref_{place}", sent.payment.id, Money(minor, "eur"),
+            runtime.database,
+            runtime.stripe,
+            f"ref_{place}",
+            sent.payment.id,
+            Money(minor, "eur"),
             now=runtime.now(),
         )
         assert done.state == "booked"

@@ -1,7 +1,6 @@
 """A sandbox, the unchanged Stripe SDK in front of it, and an endpoint that hears its webhooks."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import sandbox
-from sandbox.serving import Server
+from sandbox.serving import Server, loopback
 from tests.contract import gate
 
 RECIPIENT = {
@@ -90,7 +89,7 @@ class Ear:
 
 @pytest.fixture
 async def ear() -> AsyncIterator[Ear]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with loopback() as listener:
         made = Ear(f"http://127.0.0.1:{listener.getsockname()[1]}/webhooks")
         app = Starlette(routes=[Route("/webhooks", made.hear, methods=["POST"])])
         server = Server(app)

@@ -24,12 +24,15 @@ TIP = entry(
 
 async def test_what_is_posted_stands_in_the_journal_leg_by_leg(database: Database) -> None:
     assert await database.run(journal.post, [TIP]) == {TIP.key}
-    assert await stories.told(database) == """\
+    assert (
+        await stories.told(database)
+        == """\
 payment:1:earned
   clearing:charges +546 eur
   liabilities:host:ada:held -300 eur
   liabilities:host:bob:held -200 eur
   income:fees_covered -46 eur"""
+    )
     assert await books.guilty(database) == {}
 
 
@@ -37,7 +40,11 @@ async def test_everything_that_is_known_of_an_entry_is_kept(
     database: Database, fresh: Fresh
 ) -> None:
     whole = entry(
-        "txn:1", "a +1 eur", "b -1 eur", source="ch_1", narration="Zoë's “tip”; 5 €",
+        "txn:1",
+        "a +1 eur",
+        "b -1 eur",
+        source="ch_1",
+        narration="Zoë's “tip”; 5 €",
         metadata={"room": "spc_one"},
     )
     await database.run(journal.post, [whole])
@@ -134,7 +141,9 @@ async def test_an_entry_may_move_two_currencies_each_to_zero(database: Database)
     )  # fmt: skip
     await database.run(journal.post, [exchange])
     async with database.transaction() as session:
-        trial = {(x.account, x.money.currency): x.money.minor for x in await balances.trial(session)}
+        trial = {
+            (x.account, x.money.currency): x.money.minor for x in await balances.trial(session)
+        }
     assert trial == {
         ("assets:stripe:available", "eur"): 920, ("clearing:exchange", "eur"): -920,
         ("assets:stripe:available", "usd"): -1000, ("clearing:exchange", "usd"): 1000,
@@ -189,7 +198,9 @@ async def test_a_reversal_is_the_exact_opposite_once(database: Database) -> None
     later = NOON + timedelta(days=1)
     assert await database.run(journal.reverse, TIP.key, happened_at=later)
     assert not await database.run(journal.reverse, TIP.key, happened_at=later)
-    assert await stories.told(database) == """\
+    assert (
+        await stories.told(database)
+        == """\
 payment:1:earned
   clearing:charges +546 eur
   liabilities:host:ada:held -300 eur
@@ -200,6 +211,7 @@ payment:1:earned:reversed
   liabilities:host:ada:held +300 eur
   liabilities:host:bob:held +200 eur
   income:fees_covered +46 eur"""
+    )
     assert await database.run(balances.trial) == []
     assert await books.guilty(database) == {}
 

@@ -1,0 +1,162 @@
+"""``takings doctor``: what is wrong with this installation, and what to do about each."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from api import runtime
+from api.cli import database, loop, output
+from api.cli.output import AsJson
+from api.runtime import Addresses
+from api.settings import Settings, current
+from takings import cluster, embedded
+from takings.database import Database
+from takings.errors import TakingsError
+from takings.payments.stripe import Stripe
+
+State = Literal["fine", "unknown", "wrong"]
+SIGNS = {"fine": "[green]✓[/]", "unknown": "[yellow]?[/]", "wrong": "[red]✗[/]"}
+
+DEMO_HOME = "takings-demo-"
+"""How the temporary home of a demo is called; one that was killed may leave it behind."""
+
+OWNED = """
+SELECT current_user AS role, r.rolsuper AS super,
+       (SELECT count(*) FROM pg_class c
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+           AND c.relowner = r.oid) AS tables
+  FROM pg_roles r WHERE r.rolname = current_user
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing that was looked at, how it is, and what to do if that is wrong."""
+
+    name: str
+    state: State
+    what: str
+    remedy: str = ""
+
+
+@loop.awaited
+async def doctor(
+    *,
+    stop: Annotated[bool, typer.Option(help="Stop stale servers without asking.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Look for what could go wrong here; exit code 1 if something is."""
+    settings = current()
+    found = [_stale(settings, stop=stop, ask=not json and sys.stdin.isatty())]
+    async for diagnosis in _looked_at(settings):
+        found.append(diagnosis)
+    if json:
+        output.as_json({"object": "list", "data": [asdict(diagnosis) for diagnosis in found]})
+    for diagnosis in () if json else found:
+        output.console.print(f"{SIGNS[diagnosis.state]} {diagnosis.name:<10} {escape(diagnosis.what)}")
+        if diagnosis.remedy:
+            output.console.print(f"  {'':<10} [dim]{escape(diagnosis.remedy)}[/]")
+    if any(diagnosis.state == "wrong" for diagnosis in found):
+        raise typer.Exit(loop.FAILED)
+
+
+def _homes(settings: Settings) -> list[Path]:
+    """Where embedded servers may be: the home, and what killed demos left."""
+    demos = Path(tempfile.gettempdir()).glob(f"{DEMO_HOME}*")
+    return [settings.home / "postgres", *(demo / "postgres" for demo in demos)]
+
+
+def _stale(settings: Settings, *, stop: bool, ask: bool) -> Diagnosis:
+    """Servers that outlived their users, stopped if that is wished."""
+    stale = {home: pids for home in _homes(settings) if (pids := embedded.find_stale(home))}
+    if not stale:
+        return Diagnosis("servers", "fine", "No embedded PostgreSQL outlived its users.")
+    names = ", ".join(f"{pids[0]} in {home}" for home, pids in stale.items())
+    if not stop and not (ask and typer.confirm(f"Stop the stale PostgreSQL {names}?")):
+        return Diagnosis("servers", "wrong", f"Nobody uses {names}.", "Run takings doctor --stop.")
+    for home in stale:
+        embedded.stop_stale(home)
+        if home.parent.name.startswith(DEMO_HOME):
+            forget(home.parent)
+    return Diagnosis("servers", "fine", f"Stopped {names}.")
+
+
+def forget(home: Path) -> None:
+    """A home is gone, and what PostgreSQL kept for it elsewhere."""
+    folder = cluster.place(home / "postgres").parent
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+async def _looked_at(settings: Settings) -> AsyncIterator[Diagnosis]:
+    """Every diagnosis after the first, each as soon as it is known."""
+    for endpoint in ("account", "connect"):
+        try:
+            runtime.secrets(settings, endpoint)
+        except TakingsError as error:
+            yield Diagnosis("webhooks", "wrong", error.message, error.remedy)
+        else:
+            yield Diagnosis("webhooks", "fine", f"The {endpoint} endpoint has its secret.")
+    try:
+        async with runtime.addresses(settings) as where:
+            for look in (_answers, _schema, _rights):
+                yield await _guarded("database", look(where))
+    except (TakingsError, OSError) as error:
+        yield Diagnosis("database", "wrong", str(error))
+    yield await _stripe(settings)
+
+
+async def _guarded(name: str, look: Awaitable[Diagnosis]) -> Diagnosis:
+    try:
+        return await look
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+        ours = error if isinstance(error, TakingsError) else loop.in_our_words(error)
+        return Diagnosis(name, "wrong", ours.message, ours.remedy)
+
+
+async def _answers(where: Addresses) -> Diagnosis:
+    async with Database(where.app, connections=1) as served:
+        await served.refuse_unsafe_settings()
+    return Diagnosis("settings", "fine", "A crash of PostgreSQL loses nothing acknowledged.")
+
+
+async def _schema(where: Addresses) -> Diagnosis:
+    async with database.connected(where.owner) as owner:
+        found = None
+        if await owner.fetchval("SELECT to_regclass('alembic_version')"):
+            found = await owner.fetchval("SELECT version_num FROM alembic_version")
+    if found == database.head():
+        return Diagnosis("schema", "fine", f"The schema is at its newest revision, {found}.")
+    what = f"The schema is at {found or 'nothing'}, the code at {database.head()}."
+    return Diagnosis("schema", "wrong", what, "Run takings db migrate.")
+
+
+async def _rights(where: Addresses) -> Diagnosis:
+    async with database.connected(where.app) as served:
+        row = await served.fetchrow(OWNED)
+    if not row["tables"] and not row["super"]:
+        return Diagnosis("rights", "fine", f"The role {row['role']} serves and owns nothing.")
+    why = "is a superuser" if row["super"] else f"owns {row['tables']} tables"
+    remedy = "Serve as a role of its own (TAKINGS_DATABASE_URL), migrate as TAKINGS_OWNER_URL."
+    return Diagnosis("rights", "wrong", f"The role that serves, {row['role']}, {why}.", remedy)
+
+
+async def _stripe(settings: Settings) -> Diagnosis:
+    key, base = settings.stripe_api_key.get_secret_value(), settings.stripe_api_base
+    if not key:
+        return Diagnosis("stripe", "unknown", "No key is set.", "Set TAKINGS_STRIPE_API_KEY.")
+    if base and "_live_" in key:
+        return Diagnosis("stripe", "wrong", f"A live key is sent to {base}, which is not Stripe.")
+    async with Stripe(key, base=base) as door:
+        try:
+            await door.balance()
+        except TakingsError as error:
+            return Diagnosis("stripe", "wrong", error.message, error.remedy)
+    return Diagnosis("stripe", "fine", f"{base or 'Stripe'} answers.")
