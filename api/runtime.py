@@ -1,6 +1,5 @@
 """What a running process holds: its settings, its database, its door to Stripe."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -8,14 +7,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy.engine import make_url
 
-import migrations
 from api.settings import Settings
-from takings import embedded
+from takings import books, embedded
 from takings.database import Database
 from takings.payments.stripe import SecretMissing, Stripe
-from takings.policies import policies
-
-DATABASE = "takings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +49,13 @@ async def addresses(settings: Settings) -> AsyncIterator[Addresses]:
         server = await stack.enter_async_context(
             embedded.running(settings.home / "postgres", binaries=settings.postgres_bin)
         )
-        await server.create(DATABASE)
-        yield Addresses(server.url(DATABASE, "app"), server.url(DATABASE, "owner"))
+        await server.create(books.NAME)
+        yield Addresses(server.url(books.NAME, "app"), server.url(books.NAME, "owner"))
 
 
 async def migrate(where: Addresses) -> None:
     """Bring the schema up to date, and make the presets ready to use."""
-    await asyncio.to_thread(migrations.upgrade, where.owner, where.app_role)
-    async with Database(where.owner, connections=1) as database:
-        await policies.publish_presets(database, now=datetime.now(UTC))
+    await books.prepare(where.owner, where.app_role, now=datetime.now(UTC))
 
 
 @asynccontextmanager
@@ -82,7 +75,7 @@ async def running(settings: Settings, *, migrated: bool = True) -> AsyncIterator
 
 
 def secrets(settings: Settings, endpoint: str) -> list[str]:
-    """The signing secrets of a webhook endpoint; an empty one must stop the service at its start."""
+    """The signing secrets of a webhook endpoint; an empty one stops the service at its start."""
     found = {
         "account": settings.stripe_webhook_secrets,
         "connect": settings.stripe_connect_secrets,

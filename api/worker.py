@@ -49,9 +49,7 @@ async def _open_payments(runtime: Runtime, now: datetime) -> int:
 
 async def _all_cash(runtime: Runtime, now: datetime) -> int:
     since = now - sweeps.LOOK_BACK
-    return await sweeps.all_cash(
-        runtime.database, runtime.stripe, SETTLEMENT, since=since, now=now
-    )
+    return await sweeps.all_cash(runtime.database, runtime.stripe, SETTLEMENT, since=since, now=now)
 
 
 DUTIES = (

@@ -15,6 +15,15 @@ import takings.spaces.tables
 import tipping.tables
 from takings.records import Row
 
+MODELS = (  # named, so that what only has to be imported is not imported for nothing
+    api.tables,
+    takings.ledger.tables,
+    takings.payments.tables,
+    takings.policies.tables,
+    takings.spaces.tables,
+    tipping.tables,
+)
+
 attributes = context.config.attributes
 
 

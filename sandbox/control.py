@@ -201,7 +201,7 @@ class Sandbox:
                 row = table.get(event) if table_kind == kind else None
                 if row is not None:
                     thin = kind != "event"
-                    account = row["account"] if thin else owner
+                    account = row["about"] if thin else owner
                     return webhooks.deliveries(self.state, row, account, thin=thin)
         raise StripeError(f"No such event: {event}", status=404)
 

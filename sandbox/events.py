@@ -49,7 +49,7 @@ def _emit_once(state: State, type_: str, subject: Row, account: str, before: Row
 
 def notify(state: State, type_: str, account: str, data: Row | None = None) -> None:
     """A thin v2 notification: which account changed, and nothing of what it now is."""
-    row = state.add("v2.core.event", prefix="evt_test_", type=type_, account=account, waiting=set())
+    row = state.add("v2.core.event", prefix="evt_test_", type=type_, about=account, waiting=set())
     body = {
         "id": row["id"],
         "object": "v2.core.event",

@@ -133,7 +133,7 @@ class Database:
 
 
 async def fetch(session: AsyncSession, sql: str, *args: Any) -> Sequence[Row[Any]]:
-    """Run one statement of ours in the session's transaction, arguments as $1, $2, …"""
+    """Run one of our statements in the session's transaction; its arguments are $1 and so on."""
     connection = await session.connection()
     result = await connection.exec_driver_sql(sql, args)
     return result.all() if result.returns_rows else ()

@@ -1,8 +1,7 @@
 """What every test stands on: a real PostgreSQL, a fresh migrated database, a real sandbox."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,16 +10,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-import migrations
 import sandbox
 from api.runtime import Runtime
 from api.settings import Settings
 from sandbox.control import Sandbox
-from takings import embedded
+from takings import books, embedded
 from takings.database import Database
 from takings.embedded import Server
 from takings.payments.stripe import Stripe
-from takings.policies import policies
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "build" / "tests" / "postgres"
@@ -53,9 +50,7 @@ async def template(server: Server) -> AsyncIterator[str]:
     name = f"template_{os.getpid()}"
     await server.drop(name)
     await server.create(name)
-    await asyncio.to_thread(migrations.upgrade, server.url(name, "owner"), "takings_app")
-    async with Database(server.url(name, "owner"), connections=1) as database:
-        await policies.publish_presets(database, now=datetime.now(UTC))
+    await books.prepare(server.url(name, "owner"), books.APP, now=datetime.now(UTC))
     yield name
     await server.drop(name)
 
@@ -113,9 +108,8 @@ async def door(box: Sandbox) -> AsyncIterator[Stripe]:
 
 
 @pytest.fixture(autouse=True)
-def _no_stray_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_stray_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on the environment of whoever runs it."""
     for name in list(os.environ):
         if name.startswith("TAKINGS_") and name not in ("TAKINGS_POSTGRES_BIN", "TAKINGS_PROVE"):
             monkeypatch.delenv(name)
-    yield

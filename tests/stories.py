@@ -11,9 +11,9 @@ from takings.database import Database, fetch
 from takings.ledger import checks
 from takings.money import Money
 from takings.payments import stripe, webhooks
+from takings.records import new_id
 from takings.spaces import hosts, spaces
 from takings.spaces.agreements import Share
-from takings.records import new_id
 from tipping import tips
 from tipping.tips import Sent, Wish
 
@@ -44,14 +44,14 @@ async def tip(
     runtime: Runtime,
     minor: int,
     *,
-    id: str | None = None,
-    currency: str = "eur",  # noqa: A002
+    name: str | None = None,
+    currency: str = "eur",
     space: str = "spc_one",
     now: datetime | None = None,
 ) -> Sent:
     """A listener tips, to pay with a PaymentIntent."""
     wish = Wish(
-        id=id or new_id("tip"),
+        id=name or new_id("tip"),
         space=space,
         listener="lis_zoe",
         money=Money(minor, currency),

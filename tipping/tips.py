@@ -98,7 +98,7 @@ class Sent:
 
     @property
     def state(self) -> str:
-        """pending until settled; cancelled where the payment is over."""
+        """Pending until settled; cancelled where the payment is over."""
         if self.tip.settled_at:
             return "settled"
         return "cancelled" if self.payment.state == "cancelled" else "pending"

@@ -60,7 +60,9 @@ async def doctor(
     if json:
         output.as_json({"object": "list", "data": [asdict(diagnosis) for diagnosis in found]})
     for diagnosis in () if json else found:
-        output.console.print(f"{SIGNS[diagnosis.state]} {diagnosis.name:<10} {escape(diagnosis.what)}")
+        output.console.print(
+            f"{SIGNS[diagnosis.state]} {diagnosis.name:<10} {escape(diagnosis.what)}"
+        )
         if diagnosis.remedy:
             output.console.print(f"  {'':<10} [dim]{escape(diagnosis.remedy)}[/]")
     if any(diagnosis.state == "wrong" for diagnosis in found):

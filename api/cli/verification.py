@@ -78,8 +78,7 @@ def compared(
             f"Stripe says {Money(said, currency)}, the books say {Money(wrote, currency)}",
         )
         for status, currency in sorted({*ours, *theirs})
-        if (said := theirs.get((status, currency), 0))
-        != (wrote := ours.get((status, currency), 0))
+        if (said := theirs.get((status, currency), 0)) != (wrote := ours.get((status, currency), 0))
     )
 
 

@@ -86,8 +86,8 @@ CREATE TABLE day_balances (
 
 CREATE VIEW journal AS  -- for people: debit and credit instead of signs
 SELECT e.posted_at, e.happened_at, e.period, e.id AS entry, e.key, e.kind, e.subject, p.n,
-       a.name AS account, p.currency, greatest(p.minor, 0) AS debit, greatest(-p.minor, 0) AS credit,
-       p.line, e.narration
+       a.name AS account, p.currency, greatest(p.minor, 0) AS debit,
+       greatest(-p.minor, 0) AS credit, p.line, e.narration
   FROM entries e
   JOIN postings p ON p.entry_id = e.id AND p.posted_at = e.posted_at
   JOIN accounts a ON a.id = p.account_id;
@@ -145,7 +145,7 @@ BEGIN
   RETURN NULL;
 END $$;
 
-CREATE FUNCTION entries_have_postings() RETURNS trigger LANGUAGE plpgsql
+CREATE FUNCTION entries_are_whole() RETURNS trigger LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE guilty record;
 BEGIN
@@ -159,12 +159,16 @@ BEGIN
   RETURN NULL;
 END $$;
 
-CREATE TRIGGER whole AFTER INSERT ON postings
-  REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION postings_are_whole();
-CREATE TRIGGER whole AFTER INSERT ON entries
-  REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION entries_have_postings();
-ALTER TABLE postings ENABLE ALWAYS TRIGGER whole;
-ALTER TABLE entries ENABLE ALWAYS TRIGGER whole;
+CREATE FUNCTION make_whole(relation regclass, parent text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('CREATE TRIGGER whole AFTER INSERT ON %s REFERENCING NEW TABLE AS written
+                  FOR EACH STATEMENT EXECUTE FUNCTION %I()', relation, parent || '_are_whole');
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER whole', relation);
+END $$;
+
+-- A statement wakes the triggers of the table that it names alone: so every partition has its own.
+SELECT make_whole('entries', 'entries'), make_whole('entries_default', 'entries');
+SELECT make_whole('postings', 'postings'), make_whole('postings_default', 'postings');
 """
 
 # ENABLE ALWAYS: an ordinary trigger sleeps under session_replication_role = replica.
@@ -215,7 +219,7 @@ BEGIN
     child := format('%s_%s', parent, to_char(low AT TIME ZONE 'UTC', 'YYYY_MM'));
     EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
                    child, parent, low, high);
-    PERFORM make_final(child::regclass);
+    PERFORM make_final(child::regclass), make_whole(child::regclass, parent);
   END LOOP;
   RETURN true;
 END $$;
@@ -240,7 +244,8 @@ DROP TABLE day_balances, balances, postings, entries, entry_keys, accounts, book
 DROP FUNCTION open_month(date);
 DROP FUNCTION make_final(regclass);
 DROP FUNCTION journal_is_final();
-DROP FUNCTION entries_have_postings();
+DROP FUNCTION make_whole(regclass, text);
+DROP FUNCTION entries_are_whole();
 DROP FUNCTION postings_are_whole();
 """
 

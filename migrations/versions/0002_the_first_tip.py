@@ -55,7 +55,8 @@ CREATE TABLE spaces (
   CONSTRAINT spaces_pk PRIMARY KEY (id),
   CONSTRAINT spaces_state_known CHECK (state IN ('scheduled', 'live', 'ended', 'cancelled')),
   CONSTRAINT spaces_ended_at_a_time CHECK (state <> 'ended' OR ended_at IS NOT NULL),
-  CONSTRAINT spaces_policy_policy_version_fk FOREIGN KEY(policy, policy_version) REFERENCES policies (name, version),
+  CONSTRAINT spaces_policy_policy_version_fk
+    FOREIGN KEY(policy, policy_version) REFERENCES policies (name, version),
   CONSTRAINT spaces_host_id_fk FOREIGN KEY(host_id) REFERENCES hosts (id)
 );
 
@@ -74,7 +75,8 @@ CREATE TABLE shares (
   host_id varchar NOT NULL,
   weight smallint NOT NULL,
   CONSTRAINT shares_pk PRIMARY KEY (space_id, version, position),
-  CONSTRAINT shares_space_id_version_fk FOREIGN KEY(space_id, version) REFERENCES agreements (space_id, version),
+  CONSTRAINT shares_space_id_version_fk
+    FOREIGN KEY(space_id, version) REFERENCES agreements (space_id, version),
   CONSTRAINT shares_space_id_version_host_id_key UNIQUE (space_id, version, host_id),
   CONSTRAINT shares_weight_in_range CHECK (weight BETWEEN 1 AND 10000),
   CONSTRAINT shares_host_id_fk FOREIGN KEY(host_id) REFERENCES hosts (id)
@@ -178,7 +180,8 @@ CREATE TABLE payments (
   paid_at timestamptz,
   released_at timestamptz,
   CONSTRAINT payments_pk PRIMARY KEY (id),
-  CONSTRAINT payments_state_known CHECK (state IN ('open', 'authorised', 'processing', 'paid', 'cancelled')),
+  CONSTRAINT payments_state_known
+    CHECK (state IN ('open', 'authorised', 'processing', 'paid', 'cancelled')),
   CONSTRAINT payments_surface_known CHECK (surface IN ('checkout', 'intent', 'saved')),
   CONSTRAINT payments_positive CHECK (minor > 0),
   CONSTRAINT payments_paid_at_a_time CHECK ((state = 'paid') = (paid_at IS NOT NULL)),
@@ -225,10 +228,13 @@ CREATE TABLE lines (
   refunding bigint NOT NULL,
   returned bigint NOT NULL,
   CONSTRAINT lines_pk PRIMARY KEY (id),
-  CONSTRAINT lines_space_id_agreement_version_fk FOREIGN KEY(space_id, agreement_version) REFERENCES agreements (space_id, version),
-  CONSTRAINT lines_policy_policy_version_fk FOREIGN KEY(policy, policy_version) REFERENCES policies (name, version),
+  CONSTRAINT lines_space_id_agreement_version_fk
+    FOREIGN KEY(space_id, agreement_version) REFERENCES agreements (space_id, version),
+  CONSTRAINT lines_policy_policy_version_fk
+    FOREIGN KEY(policy, policy_version) REFERENCES policies (name, version),
   CONSTRAINT lines_positive CHECK (minor > 0),
-  CONSTRAINT lines_returns_no_more_than_paid CHECK (returned >= 0 AND refunding >= 0 AND returned + refunding <= minor + fees_covered),
+  CONSTRAINT lines_returns_no_more_than_paid
+    CHECK (returned >= 0 AND refunding >= 0 AND returned + refunding <= minor + fees_covered),
   CONSTRAINT lines_payment_id_fk FOREIGN KEY(payment_id) REFERENCES payments (id)
 );
 CREATE INDEX lines_payment_id_idx ON lines (payment_id);

@@ -156,7 +156,7 @@ def _entry(line: CashLine, subject: Subject) -> Entry | None:
 
 
 def _target(line: CashLine, subject: Subject) -> tuple[Posting, ...]:
-    """The other side: clearing, or through the exchange where Stripe settled in another currency."""
+    """The other side: clearing, through the exchange where Stripe settled in another currency."""
     account = TARGETS.get(line.category, accounts.SUSPENSE)
     amount = Money(line.minor, line.currency)
     if subject.charged is None or subject.charged.currency == line.currency:

@@ -41,8 +41,8 @@ SELECT l.id AS guilty, format('returned %s, taken %s from its shares, refunds sa
 
 LINES_ARE_POSTED = """
 SELECT coalesce(a.line_id, p.line) AS guilty,
-       format('host %s: %s left by the rows, %s by the journal; %s held by the rows, %s by the journal',
-              coalesce(a.host_id, p.host_id), a.left_over, p.left_over, a.held, p.held) AS why
+       format('host %s: the rows say %s left, %s held, the journal %s left, %s held',
+              coalesce(a.host_id, p.host_id), a.left_over, a.held, p.left_over, p.held) AS why
   FROM (SELECT line_id, host_id, sum(credited - taken) AS left_over, sum(held) AS held
           FROM allotments WHERE host_id IS NOT NULL GROUP BY line_id, host_id) a
   FULL JOIN (

@@ -51,7 +51,7 @@ async def passed(session: AsyncSession, payments: Sequence[str]) -> list[Entry]:
     taken: list[tuple[str, int, int]] = []
     for _, group in groupby(rows, key=attrgetter("payment")):
         found = list(group)
-        postings = [leg for leg in _over_lines(found, taken)]
+        postings = _over_lines(found, taken)
         total = sum(leg.money.minor for leg in postings)
         if total:
             entries.append(_entry(found[0], total, postings))

@@ -49,7 +49,7 @@ RELEASED = "UPDATE payments SET released_at = $2 WHERE id = ANY($1::text[])"
 
 
 async def release(database: Database, *, now: datetime, batch: int = 500) -> int:
-    """Release every payment that is due; answer how many.  A crash leaves the rest for next time."""
+    """Release every payment that is due, a batch at a time; answer how many."""
 
     async def step(session: AsyncSession) -> int:
         due = [row.id for row in await fetch(session, DUE, now, batch)]

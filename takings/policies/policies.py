@@ -1,4 +1,4 @@
-"""Policies in the database: a version is written once and every line names the one it was sold by."""
+"""Policies in the database: a version is written once, and every line names its own."""
 
 from datetime import datetime
 

@@ -21,7 +21,7 @@ class StoredPolicy(Row, table=True):
 
 
 class LifetimeSales(Row, table=True):
-    """What a host has earned in a currency over all tips and tickets: the commission tiers' counter.
+    """What a host has earned in a currency over all tips and tickets: the tiers' counter.
 
     It counts gross shares less what was returned of them.
     """

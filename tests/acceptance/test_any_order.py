@@ -37,7 +37,7 @@ CHOSEN = ORDERS if PROVE else random.Random(7).sample(ORDERS, len(ORDERS) // 10)
 async def happened(runtime: Runtime, box: Sandbox, tip: str) -> tuple[str, list[dict[str, Any]]]:
     """A tip that is sent, paid and partly refunded at Stripe, without a word to us; its events."""
     seen = len(box.events)
-    sent = await stories.tip(runtime, 500, id=tip)
+    sent = await stories.tip(runtime, 500, name=tip)
     box.pay(sent.payment.intent_id)
     asked = {"payment_intent": sent.payment.intent_id, "amount": 123}
     await runtime.stripe.ask("refunds.create", asked, f"elsewhere:{tip}")
@@ -152,7 +152,7 @@ async def test_any_one_event_may_be_lost_and_one_sweep_heals(
 ) -> None:
     await stories.room(runtime.database, runtime.now())
     for number, lost in enumerate((None, *TYPES)):
-        payment, events = await happened(runtime, box, f"tip_{number}")
+        _, events = await happened(runtime, box, f"tip_{number}")
         heard = tuple(kind for kind in TYPES if kind != lost)
         await deliver(runtime, events, heard, random.Random(number))  # noqa: S311
     box.faults.clear()

@@ -40,7 +40,7 @@ async def hear_of_the_payment(runtime: Runtime, box: Sandbox) -> None:
     await webhooks.process(runtime.database, runtime.stripe, SETTLEMENT, now=runtime.now())
 
 
-async def hear_of_the_cash(runtime: Runtime, box: Sandbox) -> None:
+async def hear_of_the_cash(runtime: Runtime, _: Sandbox) -> None:
     """The cash is swept."""
     since = datetime.fromtimestamp(0, runtime.now().tzinfo)
     await sweeps.all_cash(

@@ -67,7 +67,7 @@ class Contract:
             whole = {**schema, "$defs": self.document["$defs"]}
             self._validators[key] = jsonschema_rs.validator_for(whole)
         for error in self._validators[key].iter_errors(value):
-            yield f"{'.'.join(map(str, error.instance_path)) or 'it'}: {error.message[:200]}"
+            yield from explained(error)
 
     def typed(self, value: Any, schema: dict[str, Any]) -> Any:
         """A form's text as what the schema wants: integers, booleans, lists."""
@@ -101,6 +101,17 @@ class Contract:
             return value in schema["enum"]
         kinds = {dict: "object", list: "array", bool: "boolean", int: "integer", str: "string"}
         return "type" not in schema or kinds.get(type(value)) == schema["type"]
+
+
+def explained(error: Any) -> Iterator[str]:
+    """The error with its place; of an ``anyOf``, what the branch of the right type misses."""
+    branches = getattr(error.kind, "context", [])
+    alike = [b for b in branches if all(len(e.instance_path) or e.kind.name != "type" for e in b)]
+    if len(alike) != 1:
+        yield f"{'.'.join(map(str, error.instance_path)) or 'it'}: {error.message[:200]}"
+        return
+    for inner in alike[0]:
+        yield from explained(inner)
 
 
 @functools.cache

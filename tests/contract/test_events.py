@@ -53,7 +53,7 @@ async def test_deliveries_go_out_by_themselves(box: Sandbox, pay: Pay, ear: Ear)
     ear.answers = [503]
     await pay()
     async with asyncio.timeout(5):
-        while len(set(ear.types)) < 4 or box.state.undelivered["acct_1SandboxPlatform"]:  # noqa: ASYNC110
+        while len(set(ear.types)) < 4 or box.state.undelivered["acct_1SandboxPlatform"]:
             await asyncio.sleep(0.01)
     assert len(ear.types) == 5
 
@@ -104,7 +104,7 @@ async def test_a_delayed_event_is_overtaken(box: Sandbox, pay: Pay, ear: Ear) ->
     started = time.monotonic()
     await pay()
     async with asyncio.timeout(5):
-        while len(ear.heard) < 4:  # noqa: ASYNC110
+        while len(ear.heard) < 4:
             await asyncio.sleep(0.01)
     assert time.monotonic() - started >= 0.3
     assert ear.types[-1] == "charge.succeeded"
@@ -147,8 +147,9 @@ async def test_connected_accounts_speak_to_their_own_endpoints(
     for payload, header in ear.heard:
         if b'"object":"v2.core.event"' in payload:
             note = client.parse_event_notification(payload.decode(), header, "whsec_thin")
-            whole = await note.fetch_event_async()
-            account = await note.fetch_related_object_async()  # type: ignore[union-attr]
+            # The SDK's fetch_*_async of a notification send a parameter that Stripe refuses.
+            whole = await client.v2.core.events.retrieve_async(note.id)
+            account = await client.v2.core.accounts.retrieve_async(note.related_object.id)  # type: ignore[union-attr]
             assert (whole.type, account.id, note.context.value) == (note.type, host, host)  # type: ignore[union-attr]
             with pytest.raises(ValueError, match="thin event"):
                 stripe.Webhook.construct_event(payload, header, "whsec_thin")
@@ -163,4 +164,4 @@ async def test_an_event_is_a_snapshot(box: Sandbox, client: stripe.StripeClient,
     event = next(e for e in box.events if e["type"] == "charge.succeeded")
     again = await client.v1.events.retrieve_async(event["id"])
     assert again.data.object["amount_refunded"] == 0
-    assert again.request.id == [r.id for r in box.requests][0]
+    assert again.request.id == box.requests[0].id

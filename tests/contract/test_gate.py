@@ -13,7 +13,6 @@ import stripe
 import sandbox
 from sandbox import Sandbox
 from tests.contract import gate, official
-from tests.contract.conftest import Pay
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -117,6 +116,5 @@ async def test_the_official_document_is_a_gate_too(watched: Sandbox) -> None:
         gate.check(altered(watched, lambda page: page["data"][0].pop("amount")))
 
 
-async def test_every_waiver_says_why(box: Sandbox, pay: Pay) -> None:
-    await pay()
+def test_every_waiver_says_why() -> None:
     assert all(len(reason) > 20 for _, _, reason in gate.WAIVERS)

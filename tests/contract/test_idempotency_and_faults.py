@@ -44,11 +44,12 @@ async def test_the_same_key_with_other_parameters_is_refused(
 async def test_a_key_in_flight_is_a_conflict(client: stripe.StripeClient, box: Sandbox) -> None:
     box.faults.call("latency", "/v1/payment_intents", latency=0.2)
     first = asyncio.create_task(create(client, "key-1"))
-    while not box.state.answers:  # noqa: ASYNC110
+    while not box.state.answers:
         await asyncio.sleep(0.005)
     with pytest.raises(stripe.APIError) as conflict:
         await create(client, "key-1")
-    assert (conflict.value.http_status, conflict.value.code) == (409, "idempotency_key_in_use")
+    assert conflict.value.http_status == 409
+    assert conflict.value.json_body["error"]["code"] == "idempotency_key_in_use"
     assert (await create(client, "key-2")).id != (await first).id
     assert (await create(client, "key-1")).id == (await first).id
 

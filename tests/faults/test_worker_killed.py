@@ -1,4 +1,4 @@
-"""kill -9 of the worker in the middle of a batch: restarted, nothing is lost and nothing doubled."""
+"""kill -9 of the worker in the middle of a batch: nothing is lost, and nothing doubled."""
 
 import asyncio
 import os
