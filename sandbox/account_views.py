@@ -1,6 +1,6 @@
 """One account in two shapes: v2 shows what was asked for, v1 what it always showed."""
 
-from sandbox.events import iso
+from sandbox.state import iso
 from sandbox.tables import Row
 
 ON_REQUEST = ("configuration", "defaults", "future_requirements", "identity", "requirements")

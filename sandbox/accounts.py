@@ -1,6 +1,5 @@
 """Connected accounts (v2 recipients): who may be sent money, and how far their papers are."""
 
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from sandbox import events
@@ -18,7 +17,7 @@ from sandbox.forms import (
     shape,
     text,
 )
-from sandbox.state import State
+from sandbox.state import State, iso
 from sandbox.tables import Row
 
 STATUSES = ("active", "pending", "rejected", "restricted", "unsupported")
@@ -120,12 +119,11 @@ def link(call: Call) -> Row:
     account = state.get("account", params["account"], param="account")
     use = params["use_case"]
     onward = use.get(use["type"], {}).get("return_url", "")
-    expires = datetime.fromtimestamp(state.clock.now() + LINK_LIVES, UTC)
     return {
         "object": "v2.core.account_link",
         "account": account["id"],
-        "created": events.iso(state.clock.now()),
-        "expires_at": expires.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "created": iso(state.clock.now()),
+        "expires_at": iso(state.clock.now() + LINK_LIVES),
         "livemode": False,
         "url": f"{state.url}/onboard/{account['id']}?{urlencode({'return_url': onward})}",
         "use_case": use,
@@ -152,7 +150,6 @@ USE = shape(
     "refresh_url",
     refresh_url=text,
     return_url=text,
-    configurations=array(text),
     collection_options=shape(fields=text, future_requirements=text),
 )
 LINK = shape(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.account_views import legacy
 from sandbox.errors import StripeError
 from sandbox.forms import Shape
 from sandbox.state import PLATFORM, State
@@ -34,6 +35,7 @@ class Call:
     state: State
     account: str
     params: Row
+    older: bool = False  # no Stripe-Version: an account of before versions were sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def _found(call: Call, id_: str, other: Any) -> Any:
         table = call.state.tables.get((account, kind))
         found = table.get(id_) if table else None
         if found is not None:
-            return found
+            return legacy(found) if kind == "account" else found
     return id_
 
 

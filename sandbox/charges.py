@@ -148,7 +148,7 @@ def return_to_bank(state: State, charge: Row) -> None:
     intent = state.get("payment_intent", charge["payment_intent"])
     line = money.record(
         state,
-        amount=-charge["amount_captured"],
+        amount=charge["amount_refunded"] - charge["amount_captured"],
         currency=charge["currency"],
         kind="payment_failure_refund",
         category="charge_failure",

@@ -21,7 +21,7 @@ def routes(box: Sandbox) -> list[Route]:
     posts: dict[str, Verb] = {
         "accounts/{account}/capability": box.capability,
         "accounts/{account}/payout": box.host_payout,
-        "clock": lambda advance: {"now": box.advance(advance)},
+        "clock": lambda **to: {"now": _set_clock(box, **to)},
         "deliver": box.deliver,
         "deliveries/hold": box.hold,
         "deliveries/replay": lambda: {"replayed": box.replay()},
@@ -66,6 +66,11 @@ def _endpoint(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
 
 def _json(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+def _set_clock(box: Sandbox, *, advance: int = 0, set: int | None = None) -> int:  # noqa: A002
+    """``{"advance": seconds}`` or ``{"set": moment}``."""
+    return box.advance(advance) if set is None else box.set_clock(set)
 
 
 def _set_faults(

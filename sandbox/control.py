@@ -40,6 +40,10 @@ class Sandbox:
         self.courier.wake()
         return self.now
 
+    def set_clock(self, moment: int) -> int:
+        """It is that moment now, which has not passed yet."""
+        return self.advance(moment - self.now)
+
     # -- payers, banks and Stripe's own decisions -----------------------------------------------
 
     def pay(

@@ -156,7 +156,7 @@ async def _executed(
     try:
         older = asked.version is None
         raw = operation.reads.trimmed(asked.params) if older else asked.params
-        call = Call(state, account, operation.reads(raw))
+        call = Call(state, account, operation.reads(raw), older)
         paths = call.params.pop("expand", [])
         return Answer(200, orjson.dumps(expand(call, operation.does(call, *ids), paths)))
     except StripeError as refusal:

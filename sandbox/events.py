@@ -1,6 +1,5 @@
 """Events: v1 snapshots of an object and thin v2 notifications, kept and sent out."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -8,7 +7,7 @@ import orjson
 from sandbox import webhooks
 from sandbox.calls import Call, Operation, page
 from sandbox.forms import array, boolean, listing, request, text
-from sandbox.state import API_VERSION, PLATFORM, State
+from sandbox.state import API_VERSION, PLATFORM, State, iso
 from sandbox.tables import Row
 
 
@@ -68,11 +67,6 @@ def notify(state: State, type_: str, account: str, data: Row | None = None) -> N
     row["body"] = orjson.dumps(body)
     row["data"] = data
     webhooks.post(state, row, account, thin=True)
-
-
-def iso(moment: int) -> str:
-    """A moment as v2 writes it."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def shown(row: Row) -> Row:

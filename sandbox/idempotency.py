@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sandbox.state import State
     from sandbox.tables import Row
 
+REMEMBERED_FOR = 24 * 60 * 60  # seconds; the same key is a new request after that
+
 
 @dataclass
 class Kept:
@@ -21,16 +23,17 @@ class Kept:
     path: str
     params: Row
     request_id: str
+    made: int
     status: int | None = None
     answer: bytes = b""
 
 
 def begin(state: State, account: str, asked: Asked) -> Kept:
     """The key's record: new (no status yet) or with the answer to repeat."""
-    key = str(asked.idempotency_key)
+    key, now = str(asked.idempotency_key), state.clock.now()
     kept: Kept | None = state.answers.get((account, key))
-    if kept is None:
-        kept = Kept(asked.method, asked.path, asked.params, asked.id)
+    if kept is None or now - kept.made >= REMEMBERED_FOR:
+        kept = Kept(asked.method, asked.path, asked.params, asked.id, now)
         state.answers[account, key] = kept
         return kept
     if (kept.method, kept.path, kept.params) != (asked.method, asked.path, asked.params):

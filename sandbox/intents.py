@@ -2,6 +2,7 @@
 
 from sandbox import currencies, events, payments
 from sandbox.calls import Call, Operation, lister, retriever, update_metadata
+from sandbox.errors import StripeError
 from sandbox.forms import (
     boolean,
     choice,
@@ -82,11 +83,24 @@ def create(call: Call) -> Row:
     if "customer" in given:
         call.state.get("customer", given["customer"], param="customer")
     intent = make(call.state, **given)
-    if ways.pop("confirm", False):
-        return payments.confirm(
-            call.state, intent, off_session=bool(ways.get("off_session", False))
-        )
+    if ways.get("confirm", False):
+        _refuse_lost_payer(call, intent)
+        off_session = bool(ways.get("off_session", False))
+        return payments.confirm(call.state, intent, off_session=off_session)
     return intent
+
+
+def _refuse_lost_payer(call: Call, intent: Row) -> None:
+    """A method that redirects must know where the payer comes back to."""
+    redirects = intent["automatic_payment_methods"]["allow_redirects"] == "always"
+    if redirects and "return_url" not in call.params and not call.older:
+        raise StripeError(
+            "This PaymentIntent is configured to accept payment methods enabled in your "
+            "Dashboard. Because some of these payment methods might redirect your customer off of "
+            "your page, you must provide a `return_url`. If you don't want to accept "
+            "redirect-based payment methods, set `automatic_payment_methods[enabled]` to `true` "
+            "and `automatic_payment_methods[allow_redirects]` to `never`."
+        )
 
 
 def confirm(call: Call, id_: str) -> Row:
@@ -95,6 +109,7 @@ def confirm(call: Call, id_: str) -> Row:
     for name in ("capture_method", "receipt_email", "setup_future_usage"):
         if name in call.params:
             intent[name] = call.params[name]
+    _refuse_lost_payer(call, intent)
     method = call.params.get("payment_method")
     off_session = bool(call.params.get("off_session", False))
     return payments.confirm(call.state, intent, method, off_session=off_session)

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -34,6 +35,11 @@ PREFIXES = {
     "account": "acct_1",
     "webhook_endpoint": "we_1",
 }
+
+
+def iso(moment: int) -> str:
+    """A moment as v2 writes it."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 class Clock:
@@ -123,7 +129,7 @@ class State:
         self.clock = Clock()
         self.settings = Settings()
         self.faults = Faults(seed)
-        self.requests: deque[Logged] = deque(maxlen=100_000)
+        self.requests: deque[Logged] = deque(maxlen=20_000)
         self.tables: dict[tuple[str, str], Table] = {}
         self.balances: dict[str, dict[str, Balance]] = defaultdict(lambda: defaultdict(Balance))
         self.answers: dict[tuple[str, str], Any] = {}  # by account and idempotency key

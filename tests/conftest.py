@@ -18,6 +18,7 @@ from takings import books, embedded
 from takings.database import Database
 from takings.embedded import Server
 from takings.payments.stripe import Stripe
+from tests.contract import gate
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "build" / "tests" / "postgres"
@@ -77,6 +78,7 @@ async def box() -> AsyncIterator[Sandbox]:
     """A running sandbox; what was said to it and by it has to keep Stripe's contract."""
     async with sandbox.running() as found:
         yield found
+    gate.check(found)
 
 
 @pytest.fixture

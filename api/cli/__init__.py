@@ -1,11 +1,12 @@
 """``takings``: everything that one does from a terminal."""
 
 import sys
+from collections.abc import Callable
 
 import structlog
 import typer
 
-from api.cli import books, verification, database, demo, doctor, events, keys, people, processes
+from api.cli import books, database, demo, doctor, events, keys, people, processes, verification
 
 app = typer.Typer(
     help="Tips, ticketed Spaces and fair splits for live-audio platforms.",
@@ -14,17 +15,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RUN, LOOK, TEND = "Run", "Look", "Tend"
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Run": (processes.up, processes.serve, processes.worker, processes.sandbox, demo.demo),
+    "Look": (
+        *(books.trial_balance, books.balance, books.entries, verification.verify),
+        *(people.hosts, people.spaces),
+    ),
+    "Tend": (doctor.doctor,),
+}
+GROUPS = {"db": database.app, "events": events.app, "keys": keys.app}
 
-for command in (processes.up, processes.serve, processes.worker, processes.sandbox, demo.demo):
-    app.command(rich_help_panel=RUN)(command)
-for command in (books.trial_balance, books.balance, books.entries, people.hosts, people.spaces):
-    app.command(rich_help_panel=LOOK)(command)
-app.command(rich_help_panel=LOOK)(verification.verify)
-app.command(rich_help_panel=TEND)(doctor.doctor)
-app.add_typer(database.app, name="db", rich_help_panel=TEND)
-app.add_typer(events.app, name="events", rich_help_panel=TEND)
-app.add_typer(keys.app, name="keys", rich_help_panel=TEND)
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name, rich_help_panel="Tend")
 
 
 @app.callback()

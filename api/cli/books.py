@@ -100,7 +100,8 @@ async def balance(
     """What an account holds, now or as of an instant; + debit, − credit."""
     if happened_at and posted_at:
         raise TwoTimes
-    at = instant(happened_at or posted_at) if happened_at or posted_at else None
+    wanted = happened_at or posted_at
+    at = instant(wanted) if wanted else None
     read = balances.effective if happened_at else balances.recorded
 
     async def step(session: AsyncSession) -> list[Money]:

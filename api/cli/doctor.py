@@ -55,8 +55,7 @@ async def doctor(
     """Look for what could go wrong here; exit code 1 if something is."""
     settings = current()
     found = [_stale(settings, stop=stop, ask=not json and sys.stdin.isatty())]
-    async for diagnosis in _looked_at(settings):
-        found.append(diagnosis)
+    found += [diagnosis async for diagnosis in _looked_at(settings)]
     if json:
         output.as_json({"object": "list", "data": [asdict(diagnosis) for diagnosis in found]})
     for diagnosis in () if json else found:

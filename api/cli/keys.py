@@ -1,9 +1,62 @@
 """``takings keys``: who may call the API."""
 
+from typing import Annotated, Any
+
 import typer
 
 from api import keys
 from api.cli import loop, output
 from api.cli.output import AsJson
+from api.tables import ApiKey
 
 app = typer.Typer(help="The API's keys: issue, list, revoke.", no_args_is_help=True)
+
+
+@app.command()
+@loop.awaited
+async def issue(
+    name: Annotated[str, typer.Argument(help="whose it is, such as backend")],
+    *,
+    live: Annotated[bool, typer.Option("--live", help="for real money")] = False,
+    json: AsJson = False,
+) -> None:
+    """Make a key; it is shown now and never again."""
+    async with loop.running() as runtime:
+        key, secret = await keys.issue(runtime.database, name, live=live, now=runtime.now())
+    if json:
+        output.as_json(_plain(key) | {"secret": secret})
+    else:
+        output.errors.print(f"The key {key.id} of {name}, shown this once:")
+        typer.echo(secret)
+
+
+@app.command("list")
+@loop.awaited
+async def list_(*, json: AsJson = False) -> None:
+    """All keys, newest first; what they open with is known to nobody."""
+    async with loop.running() as runtime:
+        found = [_plain(key) for key in await runtime.database.run(keys.all)]
+    if json:
+        output.as_json({"object": "list", "data": found})
+        return
+    shown = output.table("Keys", "id", "name", "key", "made", "revoked")
+    for key in found:
+        at = (
+            f"{when:%Y-%m-%d %H:%M}" if when else ""
+            for when in (key["created_at"], key["revoked_at"])
+        )
+        shown.add_row(key["id"], key["name"], key["hint"], *at)
+    output.console.print(shown)
+
+
+@app.command()
+@loop.awaited
+async def revoke(key: Annotated[str, typer.Argument(help="its id, from the list")]) -> None:
+    """Shut the door to a key, at once and for good."""
+    async with loop.running() as runtime:
+        await keys.revoke(runtime.database, key, now=runtime.now())
+    output.console.print(f"{key} opens nothing any more.")
+
+
+def _plain(key: ApiKey) -> dict[str, Any]:
+    return key.model_dump(exclude={"hash"})

@@ -23,9 +23,10 @@ Limit = Annotated[int, typer.Option(min=1, max=10_000)]
 async def hosts(*, limit: Limit = 100, json: AsJson = False) -> None:
     """The hosts, and what each is owed."""
     async with loop.running() as runtime:
-        found = []
-        for row in await runtime.database.run(fetch, HOSTS, limit):
-            found.append((row, await runtime.database.run(balances.of_host, row.id)))
+        found = [
+            (row, await runtime.database.run(balances.of_host, row.id))
+            for row in await runtime.database.run(fetch, HOSTS, limit)
+        ]
     if json:
         output.as_json(
             {

@@ -48,7 +48,8 @@ async def findings(
 
 
 async def _one(session: AsyncSession, check: Check) -> Finding:
-    return [finding async for finding in checks.run(session, [check])][0]
+    [finding] = [finding async for finding in checks.run(session, [check])]
+    return finding
 
 
 async def _differences(runtime: Runtime) -> tuple[tuple[str, str], ...]:

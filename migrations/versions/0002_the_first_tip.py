@@ -310,6 +310,7 @@ GRANT SELECT, INSERT, UPDATE ON payments, lines, allotments, refunds, asks, even
    TO {app};
 GRANT SELECT, INSERT ON refund_lines TO {app};
 GRANT SELECT, INSERT, UPDATE ON tips, api_keys TO {app};
+GRANT SELECT ON alembic_version TO {app};
 """
 
 DROPS = """

@@ -35,6 +35,13 @@ class AlreadyReversed(Conflict):
     """
 
 
+class OutOfOrder(Conflict):
+    """{account} has postings later than {posted_at}, or that instant is still to come.
+
+    The journal is written in order. Say in happened_at when it was so.
+    """
+
+
 POST = """
 WITH
 given AS (
@@ -124,7 +131,8 @@ async def post(
 
     ``posted_at`` is the database's clock unless it is given (an import, a test of another day).
 
-    Raises KeyReused if a key comes with other postings than it has.
+    Raises KeyReused if a key comes with other postings than it has, OutOfOrder if ``posted_at`` is
+    given and the accounts have later postings.
     """
     batch: dict[str, Entry] = {}
     for entry in entries:
@@ -137,6 +145,9 @@ async def post(
     old = [entry for key, entry in batch.items() if key not in new]
     if old:
         await _refuse_other_postings(session, old)
+    if posted_at is not None:
+        for row in await database.fetch(session, LATER, list(new), posted_at):
+            raise OutOfOrder(account=row.name, posted_at=posted_at)
     return new
 
 
@@ -186,6 +197,19 @@ async def _refuse_other_postings(session: AsyncSession, old: Sequence[Entry]) ->
     for entry in old:
         if tuple(known[entry.key]) != entry.postings:
             raise KeyReused(key=entry.key)
+
+
+LATER = """
+SELECT a.name
+  FROM entry_keys k
+  JOIN postings mine ON mine.entry_id = k.entry_id AND mine.posted_at = $2
+  JOIN accounts a ON a.id = mine.account_id
+ WHERE k.key = ANY($1::text[])
+   AND (mine.posted_at > clock_timestamp()
+        OR EXISTS (SELECT FROM postings p WHERE p.account_id = mine.account_id
+                    AND p.slot = mine.slot AND p.posted_at > mine.posted_at))
+ LIMIT 1
+"""
 
 
 async def reverse(

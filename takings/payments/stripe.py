@@ -144,7 +144,7 @@ class Stripe:
         return await _answer(create, dict(params), {"idempotency_key": key}, key=key)
 
     async def fetch(self, kind: str, object_id: str, *expand: str) -> Object:
-        """An object as it is now; its kind as in Stripe's paths: ``refunds``, ``checkout.sessions``."""
+        """An object as it is now; its kind as in Stripe's paths, ``checkout.sessions``."""
         service: Any = self._client.v1
         for name in kind.split("."):
             service = getattr(service, name)

@@ -28,8 +28,18 @@ CACHE = Path(__file__).parents[2] / "build/contract"
 WAIVERS: list[tuple[str, str, str]] = [
     # contract, a pattern of the complaint, why it may stand
     (
+        "sdk",
+        r"^GET /v2/core/accounts request: .* \('page' was unexpected\)",
+        "a page is asked for by the address that Stripe gave, which no type describes",
+    ),
+    (
         "official",
-        r"^(GET|POST) /v2/.* answer 200: .*: null is not of type",
+        r"^POST /v2/core/account_links .*\"configurations\" is a required property",
+        "required until dahlia, gone in endive, which the SDK pins",
+    ),
+    (
+        "official",
+        r"^(GET|POST) /v2/.* answer 200: .*: null is not (of type|one of)",
         "v2 writes null where nothing was asked for: optional in the document, null in the SDK",
     ),
 ]
@@ -105,8 +115,10 @@ class Contract:
 
 def explained(error: Any) -> Iterator[str]:
     """The error with its place; of an ``anyOf``, what the branch of the right type misses."""
-    branches = getattr(error.kind, "context", [])
-    alike = [b for b in branches if all(len(e.instance_path) or e.kind.name != "type" for e in b)]
+    branches, here = getattr(error.kind, "context", []), error.instance_path
+    alike = [
+        b for b in branches if not any(e.kind.name == "type" and e.instance_path == here for e in b)
+    ]
     if len(alike) != 1:
         yield f"{'.'.join(map(str, error.instance_path)) or 'it'}: {error.message[:200]}"
         return
@@ -203,6 +215,8 @@ def of_answer(
     operation, answer = contract.operation(method, path), json.loads(body)
     if status != 200:
         yield from of_error(contract, answer)
+    elif answer.get("object") == "v2.core.event":
+        yield from of_notification(contract, answer)
     elif operation is not None and not answer.get("deleted"):
         yield from contract.complaints(operation["answer"], answer)
 

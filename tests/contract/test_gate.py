@@ -33,7 +33,13 @@ async def watched() -> Any:
         http = stripe.HTTPXClient()
         client = stripe.StripeClient("sk_test_x", base_addresses={"api": box.url}, http_client=http)
         await client.v1.payment_intents.create_async(
-            {"amount": 1_000, "currency": "eur", "confirm": True, "payment_method": "pm_card_visa"}
+            {
+                "amount": 1_000,
+                "currency": "eur",
+                "confirm": True,
+                "payment_method": "pm_card_visa",
+                "return_url": "https://example.com/back",
+            }
         )
         await client.v1.charges.list_async({"expand": ["data.balance_transaction"]})
         gate.check(box)

@@ -60,6 +60,14 @@ async def test_refused_parameters_do_not_use_up_the_key(client: stripe.StripeCli
     assert (await create(client, "key-1")).amount == 1_000
 
 
+async def test_a_key_is_forgotten_after_a_day(client: stripe.StripeClient, box: Sandbox) -> None:
+    first = await create(client, "key-1")
+    box.advance(24 * 3_600 - 5)
+    assert (await create(client, "key-1")).id == first.id
+    box.advance(5)
+    assert (await create(client, "key-1")).id != first.id
+
+
 async def test_a_server_error_is_remembered_under_its_key(
     client: stripe.StripeClient, box: Sandbox
 ) -> None:
@@ -77,7 +85,11 @@ async def test_a_declined_card_is_remembered_under_its_key(client: stripe.Stripe
     for _ in range(2):
         with pytest.raises(stripe.CardError) as refusal:
             await create(
-                client, "key-1", confirm=True, payment_method="pm_card_visa_chargeDeclined"
+                client,
+                "key-1",
+                confirm=True,
+                payment_method="pm_card_visa_chargeDeclined",
+                return_url="https://example.com/back",
             )
         ids.append(refusal.value.error.payment_intent.id)
     assert ids[0] == ids[1]

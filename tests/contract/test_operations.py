@@ -36,7 +36,9 @@ async def payments(client: stripe.StripeClient, pay: Pay) -> None:
     await v1.payment_intents.capture_async(held.id, {"amount_to_capture": 500})
     other = await v1.payment_intents.create_async({"amount": 700, "currency": "eur"})
     await v1.payment_intents.update_async(other.id, {"amount": 800})
-    await v1.payment_intents.confirm_async(other.id, {"payment_method": "pm_card_visa"})
+    await v1.payment_intents.confirm_async(
+        other.id, {"payment_method": "pm_card_visa", "return_url": "https://example.com/"}
+    )
     third = await v1.payment_intents.create_async({"amount": 700, "currency": "eur"})
     await v1.payment_intents.cancel_async(third.id, {"cancellation_reason": "abandoned"})
     await v1.payment_intents.list_async({"customer": customer.id, "created": {"gte": 1}})
@@ -108,7 +110,6 @@ async def accounts(client: stripe.StripeClient, box: Sandbox, host: str) -> None
             "use_case": {
                 "type": "account_onboarding",
                 "account_onboarding": {
-                    "configurations": ["recipient"],
                     "refresh_url": "https://example.com/again",
                     "return_url": "https://example.com/done",
                 },

@@ -179,6 +179,16 @@ async def test_what_cannot_be_charged_is_refused(
     assert not box.events
 
 
+async def test_a_payer_who_may_be_redirected_needs_a_way_back(
+    client: stripe.StripeClient, pay: Pay
+) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match="return_url"):
+        await pay(automatic_payment_methods={"enabled": True})
+    made = await client.v1.payment_intents.create_async({"amount": 100, "currency": "eur"})
+    with pytest.raises(stripe.InvalidRequestError, match="return_url"):
+        await client.v1.payment_intents.confirm_async(made.id, {"payment_method": "pm_card_visa"})
+
+
 async def test_unknown_parameters_and_unknown_ids_are_named(client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.InvalidRequestError) as unknown:
         await client.v1.refunds.create_async({"amount": 1, "colour": "red"})  # type: ignore[typeddict-unknown-key]

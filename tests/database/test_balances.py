@@ -1,7 +1,6 @@
 """Balances: now, and as of any instant on either time, whatever was told late."""
 
 import random
-from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -11,6 +10,7 @@ import pytest
 from takings.database import Database, fetch
 from takings.ledger import balances, journal
 from takings.ledger.balances import Line
+from takings.ledger.journal import OutOfOrder
 from takings.money import Money
 from tests import books
 from tests.books import ADA, BOB, NOON, earned, entry
@@ -33,7 +33,7 @@ async def tills(fresh: Fresh) -> AsyncIterator[list[Database]]:
 async def history(tills: list[Database], chance: random.Random, size: int) -> list[Told]:
     """A random year: three entries of four are told late, some by months."""
     told: list[Told] = []
-    posted_at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    posted_at = datetime(2020, 1, 1, 12, tzinfo=UTC)
     for n in range(size):
         posted_at += chance.choice((SECOND, HOUR, DAY, 9 * DAY))
         late = chance.choice((timedelta(0), 5 * HOUR, DAY, 100 * DAY))
@@ -86,10 +86,10 @@ async def test_every_balance_at_every_instant_is_what_counting_by_hand_gives(
 async def test_control_the_two_times_differ_where_something_is_told_late(
     database: Database,
 ) -> None:
-    late = NOON + 30 * DAY
-    await database.run(journal.post, [earned("1")], posted_at=NOON)
-    await database.run(journal.post, [earned("2", at=NOON + HOUR)], posted_at=late)
-    it = ("clearing:charges", "eur", NOON + 2 * HOUR)
+    noon = datetime(2020, 3, 10, 12, tzinfo=UTC)
+    for key, posted_at in (("in time", noon), ("late", noon + 30 * DAY)):
+        await database.run(journal.post, [earned(key, at=noon)], posted_at=posted_at)
+    it = ("clearing:charges", "eur", noon + HOUR)
     assert (await database.run(balances.recorded, *it)).minor == 500
     assert (await database.run(balances.effective, *it)).minor == 1000
 
@@ -169,10 +169,9 @@ async def test_a_day_ends_at_midnight_utc_wherever_the_clock_hangs(
 ) -> None:
     paris, tokyo = timezone(2 * HOUR), timezone(9 * HOUR)
     happened_at = datetime(2026, 3, 11, 0, 30, tzinfo=paris)  # still the tenth in UTC
-    async with books.connected(fresh.owner) as owner:
-        name = await owner.fetchval("SELECT current_database()")
-        await owner.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Tokyo'")
-    await database.run(journal.post, [earned("1", at=happened_at)])
+    async with database.transaction() as session:
+        await fetch(session, "SET LOCAL timezone = 'Asia/Tokyo'")
+        await journal.post(session, [earned("1", at=happened_at)])
     assert await books.ask(fresh.owner, "SELECT DISTINCT day FROM day_balances") == [
         (date(2026, 3, 10),)
     ]
@@ -198,5 +197,27 @@ async def test_within_a_slot_the_clock_never_runs_backwards(
     for one, two in zip(rows, rows[1:], strict=False):
         if (one.account_id, one.slot) == (two.account_id, two.slot):
             assert (one.seq + 1, one.posted_at) <= (two.seq, two.posted_at)
-    stamps = sorted(row.posted_at for row in rows)
-    assert bisect_right(stamps, datetime.now(UTC)) == len(stamps)
+
+
+async def test_nothing_is_posted_before_what_was_posted_or_in_time_to_come(
+    database: Database, fresh: Fresh
+) -> None:
+    """The running balance beside each posting would be wrong, and nobody could correct it."""
+    one = Database(fresh.app, connections=1)
+    async with one:
+        await one.run(journal.post, [earned("1")])
+        before = await books.every_byte(fresh.owner)
+        for posted_at in (datetime.now(UTC) - HOUR, datetime.now(UTC) + HOUR):
+            with pytest.raises(OutOfOrder, match="clearing:charges|ada"):
+                await one.run(journal.post, [earned("2")], posted_at=posted_at)
+    assert await books.every_byte(fresh.owner) == before
+
+
+async def test_control_a_posting_out_of_order_is_found_by_the_books(
+    fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "LATER", "SELECT WHERE $1::text[] IS NULL AND $2::timestamptz < now()")
+    async with Database(fresh.app, connections=1) as one:
+        await one.run(journal.post, [earned("1")])
+        await one.run(journal.post, [earned("2")], posted_at=datetime.now(UTC) - HOUR)
+        assert list(await books.guilty(one)) == ["running balances"]

@@ -1,0 +1,37 @@
+"""Balances: of an account, now or as of an instant, and of all of them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from api.dependencies import Here
+from api.schemas.balances import Balance, BalanceQuestion, TrialBalance
+from takings import money
+from takings.ledger import balances
+from takings.money import Money
+
+router = APIRouter(tags=["balances"])
+
+
+@router.get("/balances")
+async def balance(here: Here, asked: Annotated[BalanceQuestion, Query()]) -> Balance:
+    """What an account holds now, or held as of an instant on either of the two times."""
+    found = await here.database.run(_balance, asked)
+    return Balance(**asked.model_dump(), amount=found.minor)
+
+
+@router.get("/trial-balance")
+async def trial(here: Here) -> TrialBalance:
+    """Every account that is not zero; both sides of each currency are equal."""
+    return TrialBalance.of(await here.database.run(balances.trial))
+
+
+async def _balance(session: AsyncSession, asked: BalanceQuestion) -> Money:
+    money.exponent(asked.currency)  # raises UnknownCurrency
+    account = (asked.account, asked.currency)
+    if asked.happened_at is not None:
+        return await balances.effective(session, *account, asked.happened_at)
+    if asked.posted_at is not None:
+        return await balances.recorded(session, *account, asked.posted_at)
+    return await balances.now(session, *account)

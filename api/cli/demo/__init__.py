@@ -1,0 +1,43 @@
+"""``takings demo``: a busy evening with every trouble, and books that come out right."""
+
+from typing import Annotated
+
+import typer
+
+from api.cli import loop, output
+from api.cli.demo import closing, evening, report
+from api.cli.demo.stage import Stage, staged
+
+
+@loop.awaited
+async def demo(
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option(help="the same seed, the same evening")] = 7,
+    listeners: Annotated[int, typer.Option(min=1, max=10_000)] = 200,
+) -> None:
+    """Listeners tip three hosts while webhooks get lost; in the end every cent is in its place.
+
+    Exit code 1 if one is not.
+    """
+    async with staged(seed) as stage:
+        right = await _play(stage, seed, listeners)
+        if keep:
+            stop = loop.stopping()
+            report.where_it_runs(stage)
+            await stop.wait()
+        elif right:
+            output.console.print("\nLook around in it: [bold]takings demo --keep[/]")
+    if not right:
+        raise typer.Exit(loop.FAILED)
+
+
+async def _play(stage: Stage, seed: int, listeners: int) -> bool:
+    """The whole evening; whether everything came out right."""
+    rooms = await evening.open_rooms(stage)
+    played = await evening.play(stage, evening.wishes(rooms, listeners, seed))
+    lost = await closing.find_lost(stage)
+    await closing.refund_some(stage, played)
+    await closing.end(stage, rooms)
+    await closing.drain(stage)
+    return await report.reckoning(stage, played, lost)

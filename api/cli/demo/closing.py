@@ -1,0 +1,82 @@
+"""After the last song: lost webhooks are found, some money goes back, rooms end, all clears."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from api import worker
+from api.cli import output
+from api.cli.demo.calls import post
+from api.cli.demo.evening import Played
+from api.cli.demo.stage import Stage
+from takings.database import fetch
+from takings.money import Money
+from takings.payments import sweeps
+
+EVERY_FULL, EVERY_PARTIAL = 17, 11
+PATIENCE_S = 25.0
+
+OPEN = """
+SELECT (SELECT count(*) FROM events WHERE status <> 'done') AS events,
+       (SELECT count(*) FROM asks WHERE answered_at IS NULL) AS asks,
+       (SELECT count(*) FROM refunds WHERE state = 'asked') AS refunds,
+       (SELECT count(*) FROM (
+          SELECT FROM accounts a JOIN balances b ON b.account_id = a.id
+           WHERE a.name LIKE 'clearing:%' GROUP BY a.id HAVING sum(b.minor) <> 0) c) AS clearing
+"""
+
+
+async def find_lost(stage: Stage) -> int:
+    """Every webhook that Stripe could not deliver is fetched; how many there were.
+
+    The worker does the same every minute; here nobody wants to wait.
+    """
+    with output.console.status("Asking Stripe for what got lost …"):
+        await post(stage.stripe, "/_sandbox/deliver", {})
+        runtime, now = stage.runtime, stage.runtime.now()
+        since = now - timedelta(hours=1)
+        lost = await sweeps.lost_events(runtime.database, runtime.stripe, since=since, now=now)
+        await drain(stage)
+    output.console.print(f"{lost} webhooks never came; asking Stripe brought them all.")
+    return lost
+
+
+async def refund_some(stage: Stage, played: Played) -> None:
+    """Some listeners get all of their tip back, some half of it, some half of it twice over."""
+    asked: list[tuple[str, str, Money]] = []
+    for n, (tip, wish) in enumerate(sorted(played.paid.items()), 1):
+        half = Money(wish.money.minor // 2, wish.money.currency)
+        if n % EVERY_FULL == 0:
+            asked.append((f"ref_{tip}", played.payments[tip], wish.money))
+        elif n % EVERY_PARTIAL == 0:
+            asked.append((f"ref_{tip}_a", played.payments[tip], half))
+            asked.append((f"ref_{tip}_b", played.payments[tip], wish.money - half))
+    with output.console.status(f"Refunding {len(asked)} times …"):
+        for id_, payment, money in asked:
+            refund = {"id": id_, "amount": money.minor, "currency": money.currency}
+            await post(stage.api, f"/v1/payments/{payment}/refunds", refund)
+            await post(stage.api, f"/v1/payments/{payment}/refunds", refund)  # once is once
+            played.refunded.append(money)
+    output.console.print(f"{len(asked)} refunds, each asked for twice, each made once.")
+
+
+async def end(stage: Stage, rooms: Sequence[str]) -> None:
+    """The rooms end: what Stripe has made available is released to the hosts."""
+    await post(stage.stripe, "/_sandbox/faults", {"clear": True})
+    for room in rooms:
+        await post(stage.api, f"/v1/spaces/{room}/end", {})
+    await post(stage.stripe, "/_sandbox/deliver", {})
+    with output.console.status("The rooms have ended; waiting until nothing is open …"):
+        await drain(stage)
+
+
+async def drain(stage: Stage) -> None:
+    """Work beside the worker until nothing is open, or patience has an end."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        await worker.drain(stage.runtime, stage.runtime.now())
+        found = (await stage.runtime.database.run(fetch, OPEN))[0]
+        if not any(found) or time.monotonic() > until:
+            return
+        await asyncio.sleep(0.2)

@@ -1,0 +1,137 @@
+"""The stage: PostgreSQL, sandbox, service and worker as in production, in a home of its own."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+
+import httpx
+
+from api import keys
+from api import runtime as runtimes
+from api.cli import output
+from api.cli.demo.calls import post
+from api.cli.doctor import DEMO_HOME, forget
+from api.runtime import Addresses, Runtime
+from api.settings import Settings, current, environment
+from takings.errors import Unavailable
+
+STRIPE_KEY = "sk_test_demo"
+SECRET, CONNECT_SECRET = "whsec_demo", "whsec_demo_connect"
+PATIENCE_S = 5.0
+
+
+class WouldNotStart(Unavailable):
+    """{name} would not start: {log}.
+
+    The lines above are the last of its log.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs, and how one talks to it: as a platform's backend, and as Stripe's payers."""
+
+    home: Path
+    where: Addresses
+    runtime: Runtime
+    key: str
+    api: httpx.AsyncClient
+    stripe: httpx.AsyncClient
+
+
+@asynccontextmanager
+async def staged(seed: int) -> AsyncIterator[Stage]:
+    """Everything runs; afterwards nothing is left, whatever happened in between."""
+    home = _fresh_home()
+    try:
+        async with AsyncExitStack() as stack:
+            with output.console.status("Starting PostgreSQL, sandbox, service and worker …"):
+                stage = await _built(stack, home, seed)
+            output.console.print("PostgreSQL, sandbox, service and worker run.")
+            yield stage
+    finally:
+        forget(home)
+
+
+def _fresh_home() -> Path:
+    home = Path(tempfile.mkdtemp(prefix=DEMO_HOME))
+    home.chmod(0o711)  # PostgreSQL may run as another user, who has to pass through
+    return home
+
+
+async def _built(stack: AsyncExitStack, home: Path, seed: int) -> Stage:
+    box = await stack.enter_async_context(
+        _process(home, "sandbox", "--port", "0", "--seed", str(seed), env=environment())
+    )
+    settings = Settings.model_validate({"home": home, "postgres_bin": current().postgres_bin})
+    where = await stack.enter_async_context(runtimes.addresses(settings))
+    await runtimes.migrate(where)
+    told = {
+        "database_url": where.app,
+        "owner_url": where.owner,
+        "stripe_api_key": STRIPE_KEY,
+        "stripe_api_base": await _address(box, home, "sandbox"),
+        "stripe_webhook_secrets": SECRET,
+        "stripe_connect_secrets": CONNECT_SECRET,
+    }
+    env = environment(home=str(home), **told)
+    service = await stack.enter_async_context(_process(home, "serve", "--port", "0", env=env))
+    await stack.enter_async_context(_process(home, "worker", env=env))
+    settings = Settings.model_validate({"home": home, **told})
+    runtime = await stack.enter_async_context(runtimes.running(settings, migrated=False))
+    _, key = await keys.issue(runtime.database, "demo", now=runtime.now())
+    url = await _address(service, home, "serve")
+    api = await stack.enter_async_context(_client(url, key))
+    stripe = await stack.enter_async_context(_client(told["stripe_api_base"], STRIPE_KEY))
+    hook = {"url": f"{url}/webhooks/stripe", "secret": SECRET}
+    await post(stripe, "/_sandbox/webhook_endpoints", hook)
+    return Stage(home, where, runtime, key, api, stripe)
+
+
+def _client(url: str, key: str) -> httpx.AsyncClient:
+    bearer = {"Authorization": f"Bearer {key}"}
+    return httpx.AsyncClient(base_url=url, headers=bearer, timeout=30, trust_env=False)
+
+
+@asynccontextmanager
+async def _process(
+    home: Path, command: str, *arguments: str, env: dict[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """One of our commands as a process of its own, stopped gently at the end."""
+    with _log(home, command).open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "api.cli", command, *arguments),
+            env=env,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=log,
+            start_new_session=True,  # a Ctrl-C in the terminal is ours to answer, in order
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), PATIENCE_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+def _log(home: Path, command: str) -> Path:
+    return home / f"{command}.log"
+
+
+async def _address(process: asyncio.subprocess.Process, home: Path, command: str) -> str:
+    """Where it listens, as it says itself."""
+    line = await process.stdout.readline() if process.stdout else b""
+    if not line:
+        log = _log(home, command).read_text(errors="replace").splitlines()
+        raise WouldNotStart(name=command, log="\n".join(log[-10:]))
+    return line.decode().split()[-1]

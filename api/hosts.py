@@ -1,0 +1,48 @@
+"""Hosts: POST, GET one, GET list, and each one's money."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from api import pages
+from api.dependencies import Here, Id, New
+from api.schemas.common import Listing, Paging
+from api.schemas.hosts import Host, HostBalance, HostInput
+from takings.ledger import balances
+from takings.spaces import hosts, tables
+
+router = APIRouter(tags=["hosts"])
+
+
+@router.post("/hosts")
+async def register(here: Here, new: New, given: HostInput) -> Host:
+    """Make somebody a host; repeating it changes nothing."""
+    host_id = new.of("host", given.id)
+    return Host.of(await hosts.register(here.database, host_id, given.name, now=here.now()))
+
+
+@router.get("/hosts")
+async def newest(here: Here, asked: Annotated[Paging, Query()]) -> Listing[Host]:
+    """The hosts, newest first."""
+    page = await here.database.run(pages.newest, select(tables.Host), tables.Host, asked)
+    found = [Host.of(row) for row in page.rows]
+    return Listing(data=found, has_more=page.has_more, url="/v1/hosts")
+
+
+@router.get("/hosts/{id}")
+async def one(here: Here, id: Id) -> Host:  # noqa: A002 - the name in the address
+    """One host."""
+    return Host.of(await here.database.run(hosts.get, id))
+
+
+@router.get("/hosts/{id}/balance")
+async def balance(here: Here, id: Id) -> HostBalance:  # noqa: A002 - the name in the address
+    """What we owe the host, by currency and drawer."""
+    return await here.database.run(_balance, id)
+
+
+async def _balance(session: AsyncSession, host_id: str) -> HostBalance:
+    host = await hosts.get(session, host_id)
+    return HostBalance.of(host.id, await balances.of_host(session, host.id))

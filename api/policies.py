@@ -1,0 +1,44 @@
+"""Policies: GET list, GET one; they are published from Python, not from here."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from api.dependencies import Here, Id
+from api.schemas.common import Listing
+from api.schemas.policies import Policy
+from takings.errors import NotFound
+from takings.policies.tables import StoredPolicy
+
+router = APIRouter(tags=["policies"])
+
+
+@router.get("/policies")
+async def every(here: Here) -> Listing[Policy]:
+    """Every version of every policy, by name, newest version first."""
+    return Listing.whole(await here.database.run(_every), "/v1/policies")
+
+
+@router.get("/policies/{name}")
+async def one(
+    here: Here, name: Id, version: Annotated[int | None, Query(ge=1, le=32767)] = None
+) -> Policy:
+    """One version of a policy: the newest, unless another is asked for."""
+    return await here.database.run(_one, name, version)
+
+
+async def _every(session: AsyncSession) -> list[Policy]:
+    order = col(StoredPolicy.name), col(StoredPolicy.version).desc()
+    return [Policy.of(row) for row in await session.exec(select(StoredPolicy).order_by(*order))]
+
+
+async def _one(session: AsyncSession, name: str, version: int | None) -> Policy:
+    query = select(StoredPolicy).where(StoredPolicy.name == name)
+    if version is not None:
+        query = query.where(StoredPolicy.version == version)
+    newest = (await session.exec(query.order_by(col(StoredPolicy.version).desc()))).first()
+    if newest is None:
+        raise NotFound(kind="policy", id=name)
+    return Policy.of(newest)

@@ -1,0 +1,97 @@
+"""Tips, as the API hears and shows them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+
+from api.schemas.common import (
+    Currency,
+    Input,
+    Minor,
+    Output,
+    Paging,
+    Prose,
+    Seconds,
+    Text,
+    Url,
+    made_by_caller,
+)
+from takings.money import Money
+from takings.payments.payments import Surface
+from tipping import tips
+
+
+class TipInput(Input):
+    """A tip that a listener wants to send, and how they want to pay."""
+
+    id: Annotated[str, made_by_caller("tip")] | None = None
+    space: Text
+    listener: Text
+    amount: Minor
+    currency: Currency
+    message: Prose | None = None
+    anonymous: Annotated[bool, Field(strict=True)] = False
+    surface: Surface = "checkout"
+    success_url: Url | None = None
+    cancel_url: Url | None = None
+    customer: Text | None = None
+    payment_method: Text | None = None
+
+    def wish(self, tip_id: str) -> tips.Wish:
+        """The tip as the books know it; raises UnknownCurrency or AmountTooLarge."""
+        plain = self.model_dump(exclude={"id", "amount", "currency"})
+        return tips.Wish(id=tip_id, money=Money(self.amount, self.currency), **plain)
+
+
+class TipFilter(Paging):
+    """Which tips are wanted."""
+
+    space: Text | None = None
+    listener: Text | None = None
+
+
+class Tip(Output):
+    """A tip and what is to be done next: go to ``url``, or pay with ``client_secret``.
+
+    ``charged`` is what the listener pays: the tip, and the card fee where the listener bears it.
+    """
+
+    id: str
+    object: Literal["tip"] = "tip"
+    created: Seconds
+    space: str
+    listener: str
+    amount: int
+    charged: int
+    currency: str
+    message: str | None
+    anonymous: bool
+    surface: str
+    state: Literal["pending", "settled", "cancelled"]
+    payment: str
+    url: str | None
+    client_secret: str | None
+    settled_at: Seconds | None
+
+    @classmethod
+    def of(cls, sent: tips.Sent) -> Self:
+        """The tip as the API shows it."""
+        tip, payment = sent.tip, sent.payment
+        pending = sent.state == "pending"
+        return cls(
+            id=tip.id,
+            created=tip.created_at,
+            space=tip.space_id,
+            listener=tip.listener_id,
+            amount=tip.minor,
+            charged=payment.minor,
+            currency=tip.currency,
+            message=tip.message,
+            anonymous=tip.anonymous,
+            surface=payment.surface,
+            state=sent.state,
+            payment=payment.id,
+            url=payment.url if pending else None,
+            client_secret=payment.client_secret if pending else None,
+            settled_at=tip.settled_at,
+        )

@@ -1,0 +1,89 @@
+"""The service as a running server: a task of the caller's event loop, stopped gracefully."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+import uvicorn
+
+from api import app
+from api.runtime import Runtime
+from takings.errors import Conflict
+
+log = structlog.get_logger()
+
+GRACE_S = 10
+"""How long requests in flight may take to end when the service stops."""
+
+STARTING_S = 0.005
+
+
+class PortTaken(Conflict):
+    """Something else listens on {host}:{port}.
+
+    Stop it, or set TAKINGS_PORT to another port; 0 takes any free one.
+    """
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which leaves the process's signals to whoever runs the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured."""
+        yield
+
+
+@asynccontextmanager
+async def listening(runtime: Runtime, host: str, port: int) -> AsyncIterator[str]:
+    """The service, reachable at the address that is yielded, for as long as the caller is inside.
+
+    Port 0 is any free one.  Afterwards nothing new is accepted, and what is in flight is finished.
+    """
+    with bound(host, port) as listener:
+        server = Server(configured(runtime))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            while not server.started and not task.done():  # noqa: ASYNC110 - it rings no bell
+                await asyncio.sleep(STARTING_S)
+            name, number = listener.getsockname()[:2]
+            yield f"http://{name}:{number}"
+        finally:
+            server.should_exit = True
+            await task
+
+
+def configured(runtime: Runtime) -> uvicorn.Config:
+    """How uvicorn serves the app: its own logs are silent, ours carry the requests' names."""
+    return uvicorn.Config(
+        app.create(runtime),
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+async def serve(runtime: Runtime, host: str, port: int, stop: asyncio.Event) -> None:
+    """Serve until told to stop, then finish what is in flight."""
+    async with listening(runtime, host, port) as url:
+        log.info("serving", url=url)
+        await stop.wait()
+    log.info("served")
+
+
+@contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket bound to the address, or PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise PortTaken(host=host, port=port) from error
+        yield listener
