@@ -36,6 +36,11 @@ class Duty:
 
 
 async def _lost_events(runtime: Runtime, now: datetime) -> int:
+    since = now - sweeps.LOOK_BACK
+    return await sweeps.lost_events(runtime.database, runtime.stripe, since=since, now=now)
+
+
+async def _all_lost_events(runtime: Runtime, now: datetime) -> int:
     since = now - EVENTS_KEPT
     return await sweeps.lost_events(runtime.database, runtime.stripe, since=since, now=now)
 
@@ -67,6 +72,7 @@ DUTIES = (
         lambda r, now: sweeps.unanswered(r.database, r.stripe, SETTLEMENT, now=now),
     ),
     Duty("lost_events", timedelta(seconds=60), _lost_events),
+    Duty("all_lost_events", timedelta(hours=1), _all_lost_events),
     Duty("open_payments", timedelta(seconds=60), _open_payments),
     Duty("all_cash", timedelta(minutes=15), _all_cash),
 )
@@ -108,6 +114,9 @@ async def _guarded(name: str, act: Awaitable[int]) -> int:
         done = await act
     except TakingsError as error:
         log.warning("duty_failed", duty=name, error=error.code, why=error.message)
+        return 0
+    except Exception:
+        log.exception("duty_broke", duty=name)
         return 0
     if done:
         log.info("duty_done", duty=name, count=done)

@@ -46,32 +46,33 @@ NOTHING = (
     "transfer_group",
 )
 
+AUTOMATIC = {"allow_redirects": "always", "enabled": True}
+
 
 def make(
     state: State, *, amount: int, currency: str, param: str = "amount", **given: object
 ) -> Row:
     """A new intent that nobody has paid yet."""
     currencies.check(amount, currency, param)
-    defaults: Row = dict.fromkeys(NOTHING)
-    defaults.update(
+    if "payment_method" in given:
+        given["payment_method"] = resolve(state, str(given["payment_method"])).row["id"]
+    fields: Row = dict.fromkeys(NOTHING)
+    fields.update(
         amount=amount,
         amount_capturable=0,
         amount_details={"tip": {}},
         amount_received=0,
-        automatic_payment_methods={"allow_redirects": "always", "enabled": True},
+        automatic_payment_methods=AUTOMATIC,
         capture_method="automatic",
         confirmation_method="automatic",
         currency=currency,
         metadata={},
         payment_method_options={},
         payment_method_types=["card", "sepa_debit"],
-        status="requires_payment_method",
+        status="requires_confirmation" if "payment_method" in given else "requires_payment_method",
     )
-    intent = state.add("payment_intent", **(defaults | given))
+    intent = state.add("payment_intent", **(fields | given))
     intent["client_secret"] = f"{intent['id']}_secret_{state.new_id('')}"
-    if intent["payment_method"]:
-        intent["payment_method"] = resolve(state, intent["payment_method"]).row["id"]
-        intent["status"] = "requires_confirmation"
     events.emit(state, "payment_intent.created", intent)
     return intent
 
@@ -82,9 +83,11 @@ def create(call: Call) -> Row:
     ways = {name: given.pop(name) for name in ON_CONFIRMATION if name in given}
     if "customer" in given:
         call.state.get("customer", given["customer"], param="customer")
+    given["automatic_payment_methods"] = AUTOMATIC | given.get("automatic_payment_methods", {})
+    if ways.get("confirm", False):
+        _refuse_lost_payer(call, given)
     intent = make(call.state, **given)
     if ways.get("confirm", False):
-        _refuse_lost_payer(call, intent)
         off_session = bool(ways.get("off_session", False))
         return payments.confirm(call.state, intent, off_session=off_session)
     return intent
@@ -106,10 +109,10 @@ def _refuse_lost_payer(call: Call, intent: Row) -> None:
 def confirm(call: Call, id_: str) -> Row:
     """POST /v1/payment_intents/{id}/confirm."""
     intent = call.state.get("payment_intent", id_)
+    _refuse_lost_payer(call, intent)
     for name in ("capture_method", "receipt_email", "setup_future_usage"):
         if name in call.params:
             intent[name] = call.params[name]
-    _refuse_lost_payer(call, intent)
     method = call.params.get("payment_method")
     off_session = bool(call.params.get("off_session", False))
     return payments.confirm(call.state, intent, method, off_session=off_session)

@@ -26,6 +26,12 @@ def confirm(
             "payment_intent_unexpected_state",
         )
     method = resolve(state, method_id)
+    if method.row["customer"] not in {None, intent["customer"]}:
+        raise StripeError(
+            f"The provided PaymentMethod ({method_id}) belongs to another Customer: name that "
+            "customer on the PaymentIntent.",
+            param="payment_method",
+        )
     if intent["customer"] and intent["setup_future_usage"]:
         state.table("payment_method").move(method.row, "customer", intent["customer"])
     if intent["status"] == "requires_action":  # the payer has been asked and has agreed

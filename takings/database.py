@@ -10,11 +10,12 @@ from typing import Any, Self, TypeVar
 import asyncpg
 import stamina
 from sqlalchemy.engine import Row, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from takings.errors import Corrupt, Invalid, Refused, TakingsError, Unavailable
+from takings.errors import Conflict, Corrupt, Invalid, Refused, TakingsError, Unavailable
 
 Result = TypeVar("Result")
 
@@ -23,6 +24,27 @@ class DatabaseAway(Unavailable):
     """The database does not answer.
 
     Nothing was written. Send the same again in a moment.
+    """
+
+
+class TooBusy(Unavailable):
+    """Every connection to the database is in use.
+
+    Nothing was written. Send the same again in a moment.
+    """
+
+
+class Unstorable(Invalid):
+    """The database cannot store what was sent.
+
+    Look for control characters in texts, and for numbers beyond 64 bits.
+    """
+
+
+class LawBroken(Conflict):
+    """The database refused it: {law}.
+
+    The law's name says what must hold; nothing was written.
     """
 
 
@@ -57,6 +79,9 @@ LAWS: Mapping[str, type[TakingsError]] = {
 """Which error of ours a constraint's name becomes."""
 
 TRY_AGAIN = frozenset({"40001", "40P01", "55P03"})  # serialisation, deadlock, lock not available
+
+AWAY = ("57P", "08", "53300")  # shutting down or starting, connection lost, too many connections
+DATA = "22"  # a value that its type cannot hold
 
 ANSWERS_OF_THE_DISK = ("fsync", "full_page_writes", "synchronous_commit")
 
@@ -95,7 +120,7 @@ class Database:
             try:
                 async with session.begin():
                     yield session
-            except (DBAPIError, OSError) as error:
+            except (DBAPIError, PoolTimeout, OSError) as error:
                 ours = translated(error)
                 if ours is None:
                     raise
@@ -155,12 +180,16 @@ def constraint(error: BaseException) -> str | None:
     return getattr(getattr(cause, "__cause__", None), "constraint_name", None)
 
 
-def translated(error: DBAPIError | OSError) -> TakingsError | None:
+def translated(error: Exception) -> TakingsError | None:
     """The error of ours for one of PostgreSQL's; None where we have no word for it."""
-    law = constraint(error)
+    law, code = constraint(error), state(error) or ""
     if law is not None and law in LAWS:
         return LAWS[law](law=law)
+    if isinstance(error, PoolTimeout):
+        return TooBusy()
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or isinstance(error, InterfaceError | OSError):
+    if lost or code.startswith(AWAY) or isinstance(error, InterfaceError | OSError):
         return DatabaseAway()
-    return None
+    if isinstance(error, IntegrityError):
+        return LawBroken(law=law or code)
+    return Unstorable() if code.startswith(DATA) else None

@@ -3,16 +3,33 @@
 A constraint's name is the law's name: ``database.py`` turns it into an error of ours.
 """
 
+import re
 import secrets
 import time
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, MetaData
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, MetaData
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from takings.errors import Invalid
+
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZabcdefghjkmnpqrstvwxyz"  # ASCII order, no I L O U
+
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+ID_LAW = "{column} ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{{0,63}}$'"
+
+
+class BadId(Invalid):
+    """{id!r} cannot be an id.
+
+    An id has 1 to 64 letters, digits, underscores, dots and hyphens, and begins with one of the
+    first two.
+    """
+
+    param = "id"
 
 
 class Row(SQLModel):
@@ -40,6 +57,18 @@ def new_id(prefix: str) -> str:
         number, digit = divmod(number, len(ALPHABET))
         digits.append(ALPHABET[digit])
     return f"{prefix}_{''.join(reversed(digits))}"
+
+
+def check_id(*ids: str) -> None:
+    """Nothing happens if all of these can be ids, and so part of a key or an account's name."""
+    for one in ids:
+        if not ID.fullmatch(one):
+            raise BadId(id=one[:80])
+
+
+def id_law(column: str = "id") -> CheckConstraint:
+    """The same, as the database keeps it."""
+    return CheckConstraint(ID_LAW.format(column=column), name=f"{column}_well_formed")
 
 
 def moment(*, primary_key: bool = False, nullable: bool = False) -> Column[datetime]:

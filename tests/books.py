@@ -53,17 +53,13 @@ async def ask(url: str, sql: str, *args: Any) -> list[tuple[Any, ...]]:
 
 async def refusal(connection: asyncpg.Connection, *statements: str) -> str:
     """The name of what refused the statements: a constraint, or the kind of error."""
-    transaction = connection.transaction()
-    await transaction.start()
     try:
-        for statement in statements:
-            await connection.execute(statement)
+        async with undone(connection):
+            for statement in statements:
+                await connection.execute(statement)
     except asyncpg.PostgresError as error:
         return error.constraint_name or type(error).__name__  # type: ignore[attr-defined]
-    else:
-        return "nothing"
-    finally:
-        await transaction.rollback()
+    return "nothing"
 
 
 async def tables(connection: asyncpg.Connection, *parents: str) -> list[str]:
@@ -130,3 +126,14 @@ async def guilty(database: Database) -> dict[str, tuple[str, ...]]:
             async for found in checks.run(session, CHECKS)
             if not found.holds
         }
+
+
+@asynccontextmanager
+async def undone(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """What is done inside leaves no trace."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()

@@ -5,14 +5,14 @@ from datetime import datetime
 from sqlalchemy import CHAR, CheckConstraint, Column, ForeignKey
 from sqlmodel import Field
 
-from takings.records import Row, amount, moment
+from takings.records import Row, amount, id_law, moment
 
 
 class Tip(Row, table=True):
     """Money that a listener gives to a Space's hosts, and what they say with it."""
 
     __tablename__ = "tips"
-    __table_args__ = (CheckConstraint("minor > 0", name="positive"),)
+    __table_args__ = (id_law(), CheckConstraint("minor > 0", name="positive"))
 
     id: str = Field(primary_key=True)
     payment_id: str = Field(  # the tip claims its id first, its payment follows

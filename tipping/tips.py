@@ -8,6 +8,7 @@ from typing import Final
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from takings import records
 from takings.database import Database, fetch
 from takings.errors import Conflict, Invalid, NotFound, Refused
 from takings.money import Money
@@ -18,7 +19,6 @@ from takings.payments.payments import Item, Order, PaymentOver, Settlement, Surf
 from takings.payments.stripe import Stripe
 from takings.payments.tables import Payment
 from takings.policies import policies
-from takings.records import new_id
 from takings.spaces import spaces
 from tipping.tables import Tip
 
@@ -123,6 +123,7 @@ async def send(database: Database, door: Stripe, wish: Wish, *, now: datetime) -
 
 
 def _check(wish: Wish) -> None:
+    records.check_id(wish.id, wish.listener)
     if wish.message is not None and len(wish.message) > MESSAGE_MAX:
         raise MessageTooLong(length=len(wish.message), most=MESSAGE_MAX)
     for field in NEEDS[wish.surface]:
@@ -154,7 +155,7 @@ async def _write(session: AsyncSession, wish: Wish, now: datetime) -> Ask | None
     policy = await policies.get(session, space.policy, space.policy_version)
     policy.check(wish.money)
     order = Order(
-        id=new_id("pay"),
+        id=records.new_id("pay"),
         listener=wish.listener,
         surface=wish.surface,
         policy=policy,

@@ -28,7 +28,7 @@ class KeyReused(Conflict):
     """
 
 
-class AlreadyReversed(Conflict):
+class NotReversible(Conflict):
     """Entry {key} is itself a reversal.
 
     Post the original event again under a key of its own.
@@ -217,13 +217,13 @@ async def reverse(
 ) -> frozenset[str]:
     """Undo the entry of this key by its exact opposite, once however often it is asked.
 
-    Raises NotFound if there is no such entry, AlreadyReversed if it is a reversal itself.
+    Raises NotFound if there is no such entry, NotReversible if it is a reversal itself.
     """
     rows = await database.fetch(session, ENTRY, key)
     if not rows:
         raise NotFound(kind="entry", id=key)
     if rows[0].kind == "reversal":
-        raise AlreadyReversed(key=key)
+        raise NotReversible(key=key)
     opposite = tuple(Posting(row.name, -Money(row.minor, row.currency), row.line) for row in rows)
     entry = Entry(
         key=f"{key}:reversed",

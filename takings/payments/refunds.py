@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from takings import splits
+from takings import records, splits
 from takings.database import Database, fetch
 from takings.errors import Conflict, Invalid, NotFound, Refused
 from takings.ledger import accounts, journal
@@ -109,6 +109,7 @@ async def refund(
     Raises NotFound, NotPaid, RefundTooLarge, NothingToRefund or RefundDiffers before anything is
     written; StripeRefused, and then nothing is reserved; StripeAway, and then it goes on later.
     """
+    records.check_id(refund_id)
     ask = await database.run(_write, refund_id, payment_id, amount, reason, now)
     if ask is None:
         ask = await asks.take(database, f"refund:{refund_id}", now)

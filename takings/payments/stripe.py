@@ -91,12 +91,6 @@ class Notice:
     created_at: datetime
     body: bytes
 
-    @property
-    def object(self) -> Object:
-        """The object that the notice is about; empty in a thin one."""
-        found: Object = orjson.loads(self.body).get("data", {}).get("object", {})
-        return found
-
 
 @dataclass(frozen=True, slots=True)
 class CashLine:

@@ -25,6 +25,9 @@ log = structlog.get_logger()
 LOOK_BACK = timedelta(hours=1)
 """How far the slow sweep looks behind the quick one, for lines that Stripe showed late."""
 
+ABANDONED = timedelta(days=7)
+"""After how long an open payment is no longer looked up."""
+
 CURSOR = "SELECT value, swept_at FROM cursors WHERE name = $1"
 
 ADVANCE = """
@@ -112,16 +115,20 @@ async def lost_events(database: Database, door: Stripe, *, since: datetime, now:
     """Store the events that Stripe could not deliver, as if they had come; answer how many."""
     stored = 0
     async for page in door.undelivered(since):
-        notices = [("account", stripe.notice(event)) for event in page]
+        told = [stripe.notice(event) for event in page]
+        notices = [("connect" if one.account else "account", one) for one in told]
         stored += sum(await webhooks.receive(database, notices, now=now)) if notices else 0
     return stored
 
 
 OPEN = """
-SELECT id, intent_id, session_id FROM payments
- WHERE state IN ('open', 'processing', 'authorised') AND created_at < $1
-   AND (intent_id IS NOT NULL OR session_id IS NOT NULL)
- ORDER BY created_at LIMIT $2
+UPDATE payments SET looked_at = $1
+ WHERE id IN (SELECT id FROM payments
+               WHERE state IN ('open', 'processing', 'authorised')
+                 AND created_at BETWEEN $2 AND $3
+                 AND (intent_id IS NOT NULL OR session_id IS NOT NULL)
+               ORDER BY looked_at NULLS FIRST, created_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+RETURNING id, intent_id, session_id
 """
 
 
@@ -136,10 +143,11 @@ async def open_payments(
 ) -> int:
     """Look up payments that have been open since before an instant; answer how many are settled.
 
-    An event may be lost for good; this finds out all the same.
+    An event may be lost for good; this finds out all the same.  Those never looked at come first;
+    after a week a payment that nobody completed is left alone.
     """
     settled = 0
-    for row in await database.run(fetch, OPEN, before, most):
+    for row in await database.run(fetch, OPEN, now, before - ABANDONED, before, most):
         kind, object_id = (
             ("checkout.sessions", row.session_id)
             if row.session_id

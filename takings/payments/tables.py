@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field
 
-from takings.records import Row, amount, document, moment
+from takings.records import Row, amount, document, id_law, moment
 
 
 class Payment(Row, table=True):
@@ -52,6 +52,7 @@ class Payment(Row, table=True):
     created_at: datetime = Field(sa_column=moment())
     paid_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
     released_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+    looked_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
 
 
 class Line(Row, table=True):
@@ -114,6 +115,7 @@ class Refund(Row, table=True):
 
     __tablename__ = "refunds"
     __table_args__ = (
+        id_law(),
         CheckConstraint("state IN ('asked', 'booked', 'failed', 'refused')", name="state_known"),
         CheckConstraint("minor > 0", name="positive"),
         Index("refunds_asked_idx", "created_at", postgresql_where=text("state = 'asked'")),

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
-from takings.errors import NotFound, TakingsError, Unavailable
+from takings.errors import NotFound, Unavailable
 from takings.payments import facts
 from takings.payments.payments import Settlement
 from takings.payments.stripe import API_VERSION, Notice, Stripe
@@ -103,7 +103,7 @@ async def process(
     """
     try:
         looked = await database.run(_facts, settlement, now)
-    except TakingsError:
+    except Exception:  # noqa: BLE001 - whatever is wrong with one event must not hold up the rest
         looked = await _one_by_one(database, settlement, now)
     for row in await database.run(fetch, DUE, now, list(facts.FETCHED), BATCH):
         looked += 1
@@ -134,7 +134,7 @@ async def _one_by_one(database: Database, settlement: Settlement, now: datetime)
     for row in rows:
         try:
             await database.run(alone, row.id)
-        except TakingsError as error:
+        except Exception as error:  # noqa: BLE001 - it is noted on the event
             await database.run(_failed, row, error, now)
     return len(rows)
 
@@ -153,7 +153,7 @@ async def _fetched(
                     await fetch(session, DONE, [mine.id], now)
 
         await database.run(step)
-    except TakingsError as error:
+    except Exception as error:  # noqa: BLE001 - it is noted on the event
         await database.run(_failed, row, error, now)
 
 
@@ -174,13 +174,13 @@ async def _knows(session: AsyncSession, account: str) -> bool:
     return bool(await fetch(session, "SELECT FROM hosts WHERE stripe_account = $1", account))
 
 
-async def _failed(session: AsyncSession, row: Row[Any], error: TakingsError, now: datetime) -> None:
+async def _failed(session: AsyncSession, row: Row[Any], error: Exception, now: datetime) -> None:
     """Note why, and when to try again: later and later, while trying again can help."""
     tries = row.attempts + 1
     hopeless = tries >= ATTEMPTS and not isinstance(error, Unavailable)
     wait = min(timedelta(seconds=2 ** min(tries, 12)), LONGEST)
     status = "parked" if hopeless else "failed"
-    text = f"{error.code}: {error.message}"
+    text = f"{getattr(error, 'code', type(error).__name__)}: {error}"
     await fetch(session, TROUBLE, row.id, status, text, now + wait)
     log.warning("event_failed", event=row.id, type=row.type, status=status, error=text)
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from takings import records
 from takings.database import Database
 from takings.errors import Conflict, NotFound
 from takings.spaces.tables import Host
@@ -24,6 +25,7 @@ async def register(database: Database, host_id: str, name: str, *, now: datetime
 
     Raises HostDiffers if the id belongs to somebody with another name.
     """
+    records.check_id(host_id)
 
     async def step(session: AsyncSession) -> Host:
         host = await session.get(Host, host_id)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from takings import records
 from takings.database import Database
 from takings.errors import Conflict, NotFound
 from takings.policies import policies
@@ -56,6 +57,7 @@ async def schedule(
 
     Raises NotFound for an unknown host or policy, SharesDoNotSum, SpaceDiffers.
     """
+    records.check_id(space_id)
     parts = list(shares) or [Share(host, agreements.ALL)]
 
     async def step(session: AsyncSession) -> Space:

@@ -5,13 +5,14 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, SmallInteger, UniqueConstraint
 from sqlmodel import Field
 
-from takings.records import Row, moment
+from takings.records import Row, id_law, moment
 
 
 class Host(Row, table=True):
     """Somebody who is paid: a host or a co-host."""
 
     __tablename__ = "hosts"
+    __table_args__ = (id_law(),)
 
     id: str = Field(primary_key=True)
     name: str
@@ -24,6 +25,7 @@ class Space(Row, table=True):
 
     __tablename__ = "spaces"
     __table_args__ = (
+        id_law(),
         CheckConstraint("state IN ('scheduled', 'live', 'ended', 'cancelled')", name="state_known"),
         CheckConstraint("state <> 'ended' OR ended_at IS NOT NULL", name="ended_at_a_time"),
         ForeignKeyConstraint(["policy", "policy_version"], ["policies.name", "policies.version"]),

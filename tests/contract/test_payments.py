@@ -160,6 +160,8 @@ async def test_a_saved_card_is_charged_again_without_the_payer(
     assert [method.id for method in saved.data] == [first.payment_method]
     again = await pay(customer=customer.id, method=first.payment_method, off_session=True)
     assert again.status == "succeeded"
+    with pytest.raises(stripe.InvalidRequestError, match="another Customer"):
+        await pay(method=first.payment_method)
 
 
 @pytest.mark.parametrize(

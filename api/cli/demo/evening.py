@@ -89,7 +89,7 @@ async def open_rooms(stage: Stage) -> list[str]:
     for host, name in HOSTS.items():
         await post(stage.api, "/v1/hosts", {"id": host, "name": name})
     for space, shares in ROOMS.items():
-        parts = [{"host": host, "basis_points": weight} for host, weight in shares.items()]
+        parts = [{"host": host, "weight": weight} for host, weight in shares.items()]
         room = {"id": space, "host": next(iter(shares)), "title": TITLES[space], "shares": parts}
         await post(stage.api, "/v1/spaces", room | {"policy": "clubhouse-2021"})
         await post(stage.api, f"/v1/spaces/{space}/live", {})
