@@ -67,7 +67,9 @@ async def running(settings: Settings, *, migrated: bool = True) -> AsyncIterator
         async with (
             Database(where.app, connections=settings.connections) as database,
             Stripe(
-                settings.stripe_api_key.get_secret_value(), base=settings.stripe_api_base
+                settings.stripe_api_key.get_secret_value(),
+                base=settings.stripe_api_base,
+                settles=settings.settlement_currencies,
             ) as door,
         ):
             await database.refuse_unsafe_settings()

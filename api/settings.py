@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = Field(
         default=None, description="another address of Stripe's API: the sandbox"
     )
+    settlement_currencies: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="currencies that Stripe pays out unconverted; unset: all"
+    )
     stripe_webhook_secrets: Annotated[list[SecretStr], NoDecode] = Field(
         default_factory=list, description="signing secrets of /webhooks/stripe, comma-separated"
     )
@@ -43,7 +46,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="where the API listens")
     port: int = Field(default=8000, description="its port")
 
-    @field_validator("stripe_webhook_secrets", "stripe_connect_secrets", mode="before")
+    @field_validator(
+        "settlement_currencies", "stripe_webhook_secrets", "stripe_connect_secrets", mode="before"
+    )
     @classmethod
     def _split(cls, text: object) -> object:
         return [part.strip() for part in text.split(",")] if isinstance(text, str) else text

@@ -12,10 +12,11 @@ from takings import records
 from takings.database import Database, fetch
 from takings.errors import Conflict, Invalid, NotFound, Refused
 from takings.money import Money
-from takings.payments import asks, payments
+from takings.payments import asks, orders
 from takings.payments.asks import Ask, InFlight
 from takings.payments.lines import Line
-from takings.payments.payments import Item, Order, PaymentOver, Settlement, Surface
+from takings.payments.orders import Item, Order, PaymentOver, Surface
+from takings.payments.payments import Settlement
 from takings.payments.stripe import Stripe
 from takings.payments.tables import Payment
 from takings.policies import policies
@@ -112,13 +113,14 @@ async def send(database: Database, door: Stripe, wish: Wish, *, now: datetime) -
     same tip is being sent by somebody else.
     """
     _check(wish)
+    door.check_settles(wish.money.currency)
     ask = await database.run(_write, wish, now)
     if ask is None:
         known = await get(database, wish.id)
         ask = await asks.take(database, f"payment:{known.payment.id}", now)
         if ask is None:
             return _finished(known)
-    await payments.ask(database, door, ask, SETTLEMENT, now=now)
+    await orders.ask(database, door, ask, SETTLEMENT, now=now)
     return await get(database, wish.id)
 
 
@@ -180,7 +182,7 @@ async def _write(session: AsyncSession, wish: Wish, now: datetime) -> Ask | None
     )
     if not claimed:  # somebody else wrote the same id a moment ago
         return None
-    return await payments.open(session, order, now)
+    return await orders.open(session, order, now)
 
 
 CLAIM = """

@@ -72,7 +72,10 @@ async def _cancellable(command: Awaitable[None]) -> None:
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await command
+    try:
+        await command
+    except BaseExceptionGroup as group:  # tasks that failed together: one is enough to tell
+        raise group.exceptions[0] from group
 
 
 def in_our_words(error: Exception) -> TakingsError:

@@ -66,6 +66,9 @@ SELECT coalesce(e.id, k.entry_id) AS guilty,
        format('the journal says %s, the keys say %s', e.key, k.key) AS why
   FROM entries e FULL JOIN entry_keys k ON k.entry_id = e.id
  WHERE e.key IS DISTINCT FROM k.key
+ UNION ALL
+SELECT id, format('stands in the journal %s times', count(*))
+  FROM entries GROUP BY id HAVING count(*) > 1
 """
 
 CURRENCIES_AGREE = """
@@ -124,7 +127,7 @@ SELECT a.name AS guilty, format('owes us %s %s', sum(b.minor), a.currency) AS wh
 CHECKS = (
     Check("entries balance", "Every entry sums to zero per currency.", ENTRIES_BALANCE),
     Check("entries whole", "Every entry has all its postings, and no others.", ENTRIES_ARE_WHOLE),
-    Check("keys", "Every entry stands under the key that it was posted with.", KEYS_AGREE),
+    Check("keys", "Every entry stands once, under the key that it was posted with.", KEYS_AGREE),
     Check("currencies", "Every posting is in its account's currency.", CURRENCIES_AGREE),
     Check("running balances", "Every posting follows from the one before it.", RUNNING_BALANCES),
     Check("balances", "Every balance is the sum of its postings.", BALANCES),

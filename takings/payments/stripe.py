@@ -5,7 +5,7 @@ that row.  What comes in: facts, as values of ours.  The SDK invents a key for e
 nothing unless told, and accepts signatures from the future; all of that is closed here.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
@@ -15,6 +15,7 @@ import stamina
 import stripe
 
 from takings.errors import Conflict, Invalid, NotFound, Refused, Unavailable
+from takings.money import exponent
 
 Call = Literal["payment_intents.create", "checkout.sessions.create", "refunds.create"]
 Object = dict[str, Any]
@@ -73,6 +74,15 @@ class SecretMissing(Invalid):
     """
 
 
+class CurrencyNotSettled(Invalid):
+    """Money in {currency} would be converted: the platform's Stripe account settles in {settled}.
+
+    Sell in a currency that settles as it is.
+    """
+
+    param = "currency"
+
+
 class AskedOtherwise(Conflict):
     """Stripe knows the key {key} with other parameters.
 
@@ -110,9 +120,17 @@ class CashLine:
 
 
 class Stripe:
-    """Stripe's API as we use it; one per process, shared by all tasks of an event loop."""
+    """Stripe's API as we use it; one per process, shared by all tasks of an event loop.
 
-    def __init__(self, api_key: str, *, base: str | None = None) -> None:
+    ``settles`` are the currencies that the platform's account keeps as they are.
+    """
+
+    def __init__(
+        self, api_key: str, *, base: str | None = None, settles: Collection[str] = ()
+    ) -> None:
+        for currency in settles:
+            exponent(currency)  # an unknown one is refused here, at the start
+        self._settles = frozenset(settles)
         self._http = stripe.HTTPXClient(timeout=TIMEOUT_S)
         addresses: Any = {"api": base} if base else {}
         self._client = stripe.StripeClient(
@@ -127,6 +145,11 @@ class Stripe:
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    def check_settles(self, currency: str) -> None:
+        """Nothing happens if money in this currency stays what it is; none named means all."""
+        if self._settles and currency not in self._settles:
+            raise CurrencyNotSettled(currency=currency, settled=", ".join(sorted(self._settles)))
 
     async def ask(self, call: Call, params: Mapping[str, Any], key: str) -> Object:
         """Do what a row of ours asks, under its key: any repetition has the one effect."""

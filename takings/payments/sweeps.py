@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
 from takings.errors import TakingsError
-from takings.payments import asks, cash, facts, payments, refunds, stripe, webhooks
+from takings.payments import asks, cash, facts, orders, payments, refunds, stripe, webhooks
 from takings.payments.payments import Paid, Settlement
 from takings.payments.stripe import CashLine, Stripe
 
@@ -183,7 +183,7 @@ async def unanswered(
             if ask.call == "refunds.create":
                 await refunds.carry(database, door, ask, now=now)
             else:
-                await payments.ask(database, door, ask, settlement, now=now)
+                await orders.ask(database, door, ask, settlement, now=now)
             done += 1
         except TakingsError as error:
             log.warning("ask_failed", key=key, error=error.code, why=error.message)

@@ -216,7 +216,9 @@ async def test_nothing_is_posted_before_what_was_posted_or_in_time_to_come(
 async def test_control_a_posting_out_of_order_is_found_by_the_books(
     fresh: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "LATER", "SELECT WHERE $1::text[] IS NULL AND $2::timestamptz < now()")
+    monkeypatch.setattr(
+        journal, "LATER", "SELECT WHERE $1::text[] IS NULL AND $2::timestamptz < now()"
+    )
     async with Database(fresh.app, connections=1) as one:
         await one.run(journal.post, [earned("1")])
         await one.run(journal.post, [earned("2")], posted_at=datetime.now(UTC) - HOUR)

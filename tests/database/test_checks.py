@@ -1,8 +1,10 @@
 """The books check themselves: no check cries on a good book, and each names who breaks its law."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 
 from takings.database import Database, fetch
@@ -172,7 +174,7 @@ async def test_each_check_names_the_row_that_was_altered_behind_the_triggers_bac
 
 
 ALTERATIONS = (
-    "minor = minor + 1", "minor = -minor", "balance = balance + 1", "seq = seq + 100", "n = n + 1",
+    "minor = minor + 1", "minor = -minor", "balance = balance + 1", "seq = seq + 100", "n = n + 10",
     "slot = (slot + 1)::smallint", "account_id = account_id + 1", "entry_id = entry_id || 'x'",
     "happened_at = happened_at + interval '1 day'", "posted_at = posted_at - interval '1 ms'",
     "currency = 'chf'",
@@ -187,12 +189,14 @@ async def test_no_posting_can_be_altered_in_any_figure_without_being_found(
         rows = await admin.fetch("SELECT entry_id, n FROM postings ORDER BY 1, 2")
         for row in rows:
             for alteration in (f"UPDATE postings SET {x}" for x in ALTERATIONS):
-                async with undone(admin):
-                    where = f"WHERE entry_id = '{row['entry_id']}' AND n = {row['n']}"
-                    await admin.execute(f"{alteration} {where}")
-                    found = [await admin.fetch(check.sql) for check in CHECKS]
-                    if not any(found):
-                        unseen.append((alteration, where))
+                where = f"WHERE entry_id = '{row['entry_id']}' AND n = {row['n']}"
+                # Two postings of one number on one account: a constraint that never sleeps.
+                with suppress(asyncpg.UniqueViolationError):
+                    async with undone(admin):
+                        await admin.execute(f"{alteration} {where}")
+                        found = [await admin.fetch(check.sql) for check in CHECKS]
+                        if not any(found):
+                            unseen.append((alteration, where))
             async with undone(admin):
                 await admin.execute(f"DELETE FROM postings {where}")
                 assert any([await admin.fetch(check.sql) for check in CHECKS])
@@ -207,9 +211,7 @@ async def test_a_check_names_twenty_of_many_guilty_rows(book: Database, fresh: F
     assert len((await books.guilty(book))["entries balance"]) == AT_MOST
 
 
-async def test_control_a_check_that_looks_away_finds_nothing(
-    book: Database, fresh: Fresh
-) -> None:
+async def test_control_a_check_that_looks_away_finds_nothing(book: Database, fresh: Fresh) -> None:
     """Each entry's sum is asked per currency: over all currencies together it would be blind."""
     blind = Check("blind", "", ENTRIES_BALANCE.replace("entry_id, currency", "entry_id").replace(
         "currency)", "min(currency))"

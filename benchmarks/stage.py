@@ -1,0 +1,65 @@
+"""Where measuring happens: an embedded PostgreSQL of its own, with the books and plain copies."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+import migrations
+from takings import embedded
+from takings.database import Database
+from takings.embedded import Server
+
+HOME = Path(__file__).parent.parent / "build" / "bench" / "postgres"
+CLIENTS = 8
+
+# The same columns and indexes as the books', in one piece: no triggers, no partitions, no keys to
+# other tables.  LIKE leaves the fill factor behind, which would make the floor slower than it is.
+PLAIN = """
+CREATE SCHEMA {schema};
+CREATE TABLE {schema}.entry_keys (LIKE public.entry_keys INCLUDING ALL);
+CREATE TABLE {schema}.entries (LIKE public.entries INCLUDING ALL);
+CREATE TABLE {schema}.postings (LIKE public.postings INCLUDING ALL);
+CREATE TABLE {schema}.balances (LIKE public.balances INCLUDING ALL) WITH (fillfactor = 70);
+CREATE TABLE {schema}.day_balances (LIKE public.day_balances INCLUDING ALL) WITH (fillfactor = 70);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A fresh migrated database: the product's way into it, and a raw one for the floors."""
+
+    app: str
+    owner: str
+    database: Database
+    raw: asyncpg.Pool
+    full: bool
+
+    async def plain(self, schema: str = "plain") -> None:
+        """Plain copies of the books' tables, in a schema of their own."""
+        await self.raw.execute(PLAIN.format(schema=schema))
+
+
+@asynccontextmanager
+async def server() -> AsyncIterator[Server]:
+    """The server, for as long as something is measured."""
+    async with embedded.running(HOME) as found:
+        yield found
+
+
+@asynccontextmanager
+async def fresh(found: Server, name: str, *, full: bool) -> AsyncIterator[Stage]:
+    """A database for one measurement, gone afterwards."""
+    await found.drop(name)
+    await found.create(name)
+    app, owner = found.url(name, "app"), found.url(name, "owner")
+    await asyncio.to_thread(migrations.upgrade, owner, "takings_app")
+    pool = asyncpg.create_pool(owner, min_size=CLIENTS, max_size=CLIENTS, ssl=False)
+    try:
+        async with pool as raw, Database(app, connections=CLIENTS) as database:
+            yield Stage(app, owner, database, raw, full)
+    finally:
+        await found.drop(name)
