@@ -52,26 +52,25 @@ async def run(names: Sequence[str], console: Console, *, full: bool) -> list[Fig
             with console.status(f"measuring {name} …"):
                 async with stage.fresh(server, f"bench_{name}", full=full) as here:
                     figures += await BENCHES[name](here)
-                    await asyncio.sleep(0)
     return figures
 
 
 def table(figures: Sequence[Figure]) -> Table:
     """The figures as people read them."""
-    found = Table(caption="ratios count; absolute figures move with the machine and the hour")
-    for name in ("", "value", "floor", "unit", "ratio", "goal", "peak MB", "note"):
-        found.add_column(name, justify="left" if name in {"", "unit", "note"} else "right")
-    colours = {True: "green", False: "red", None: "dim"}
+    found = Table(caption="Ratios count: absolute figures move with the machine and the hour.")
+    found.add_column("")
+    for name in ("value", "floor", "unit", "ratio", "goal", "peak MB"):
+        found.add_column(name, justify="left" if name == "unit" else "right", no_wrap=True)
     for figure in figures:
+        colour = {True: "green", False: "red", None: "default"}[figure.met()]
         found.add_row(
-            figure.name,
+            f"{figure.name}\n[dim]{figure.note}[/]",
             f"{figure.value:,.0f}",
             "" if figure.floor is None else f"{figure.floor:,.0f}",
             figure.unit,
-            "" if figure.ratio is None else f"[{colours[figure.met()]}]{figure.ratio:.2f}[/]",
+            "" if figure.ratio is None else f"[{colour}]{figure.ratio:.2f}[/]",
             figure.goal or "",
             "" if figure.peak_mb is None else f"{figure.peak_mb:.0f}",
-            figure.note,
         )
     return found
 

@@ -1,17 +1,23 @@
 """How a figure is taken: two sides in turn, the first round thrown away, medians of the rest."""
 
+import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psutil
 
-Work = Callable[[], Awaitable[object]]
+Client = TypeVar("Client")
+Item = TypeVar("Item")
+
 Side = Callable[[], Awaitable[float]]
+"""Does its work once more and says how much of it a second."""
+
+ROUNDS = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +25,8 @@ class Figure:
     """One row of the table; ``ratio`` is value / floor, and ``goal`` is what it should be."""
 
     name: str
-    value: float
     unit: str
+    value: float = 0
     floor: float | None = None
     ratio: float | None = None
     goal: str | None = None
@@ -67,11 +73,19 @@ class Peak:
         self.mb = max(self.mb, self._process.memory_info().rss / 2**20)
 
 
-async def rate(count: int, work: Work) -> float:
-    """How many a second, when ``work`` does ``count`` of them."""
+async def served(
+    clients: Sequence[Client], items: Sequence[Item], act: Callable[[Client, Item], Awaitable[None]]
+) -> float:
+    """Items a second, when every client takes the next one as soon as it has done one."""
+    waiting = iter(items)
+
+    async def busy(client: Client) -> None:
+        for item in waiting:
+            await act(client, item)
+
     start = time.perf_counter()
-    await work()
-    return count / (time.perf_counter() - start)
+    await asyncio.gather(*(busy(client) for client in clients))
+    return len(items) / (time.perf_counter() - start)
 
 
 async def interleaved(rounds: int, sides: Mapping[str, Side]) -> dict[str, list[float]]:
@@ -90,7 +104,7 @@ def ratio(ours: Sequence[float], floors: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, floors, strict=True))
 
 
-async def compare(figure: Figure, ours: Side, floor: Side, *, rounds: int = 5) -> Figure:
+async def compare(figure: Figure, ours: Side, floor: Side, *, rounds: int = ROUNDS) -> Figure:
     """The figure, filled in: ours against the floor."""
     with Peak() as peak:
         found = await interleaved(rounds, {"ours": ours, "floor": floor})

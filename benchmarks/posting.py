@@ -1,142 +1,127 @@
 """Posting: batches with hot accounts, single entries from eight clients, and what costs what."""
 
-import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Sequence
+
+import asyncpg
 
 from benchmarks import floors, tips
-from benchmarks.measure import Figure, Side, compare, rate
+from benchmarks.measure import Figure, Side, compare, served
 from benchmarks.stage import CLIENTS, Stage
 from takings import records
 from takings.batching import Batcher
+from takings.database import Database
 from takings.ledger import journal
 from takings.ledger.entries import Entry
 
-Item = TypeVar("Item")
-
-BATCHES = 40
-SINGLES = 1_600
-
-
-async def clients(count: int, items: Iterable[Item], act: Callable[[Item], Awaitable[object]]) -> None:
-    """As many clients, each taking the next item as soon as it has done one."""
-    waiting = iter(items)
-
-    async def client() -> None:
-        for item in waiting:
-            await act(item)
-
-    await asyncio.gather(*(client() for _ in range(count)))
-
-
-def post_batches(stage: Stage, *, clients_: int = 1, count: int = BATCHES) -> Side:
-    """A side: the product posts batches of a hundred."""
-
-    async def side() -> float:
-        made = tips.batches(count)
-
-        async def act(batch: Sequence[Entry]) -> None:
-            await stage.database.run(journal.post, batch)
-
-        return await rate(count, lambda: clients(clients_, made, act))
-
-    return side
+BATCHES = 20
+SINGLES = 800
 
 
 async def batches(stage: Stage) -> list[Figure]:
     """``journal.post``, 100 entries × 4 postings in a commit, two accounts hot."""
     await stage.plain()
-    books, sql = floors.Books(), floors.BATCH.format(schema="plain")
-
-    async def floor() -> float:
-        made = [books.columns(batch) for batch in tips.batches(BATCHES)]
-        return await rate(
-            BATCHES, lambda: clients(1, made, lambda columns: stage.raw.execute(sql, *columns))
-        )
-
     figure = Figure(
-        "post, batches of 100 × 4, hot",
-        0,
+        "post, batches of 100 × 4, two accounts hot",
         "commits/s",
         goal="≥ 0.6",
         note="one client; floor: the same rows by unnest in one statement, no triggers",
     )
-    return [await compare(figure, post_batches(stage), floor)]
+    return [await compare(figure, product(stage), raw(stage))]
+
+
+def product(stage: Stage, *, clients: int = 1, known: int = 0) -> Side:
+    """A side: the product posts batches of a hundred, of which some entries are known."""
+
+    async def post(database: Database, batch: Sequence[Entry]) -> None:
+        await database.run(journal.post, batch)
+
+    async def side() -> float:
+        old = tips.earned(known) if known else []
+        await stage.database.run(journal.post, old)
+        made = [tips.earned(100 - known) + old for _ in range(BATCHES * clients)]
+        return await served([stage.database] * clients, made, post)
+
+    return side
+
+
+def raw(stage: Stage) -> Side:
+    """A side: raw SQL writes the same rows into plain copies of the tables."""
+    books, sql = floors.Books(), floors.BATCH.format(schema="plain")
+
+    async def write(connection: asyncpg.Connection, columns: Sequence[object]) -> None:
+        await connection.fetch(sql, *columns)
+
+    async def side() -> float:
+        made = [books.columns(tips.earned(100)) for _ in range(BATCHES)]
+        return await served(stage.raw[:1], made, write)
+
+    return side
 
 
 async def singles(stage: Stage) -> list[Figure]:
-    """Single entries from eight clients: sharing commits, and each with a commit of its own."""
+    """Single entries: sharing commits as they arrive, and each with a commit of its own."""
     await stage.plain()
+    floor = smallest(stage)
+    kept = "floor: 1 entry + 4 postings + 3 balance rows in one statement, 8 clients, no hot row"
+    figures = [
+        Figure("post singly, 8 clients, commits shared", "entries/s", goal="≥ 0.5", note=kept),
+        Figure("post singly, 32 clients, commits shared", "entries/s", note="the same floor"),
+        Figure("post singly, 8 clients, a commit each", "entries/s", note="the same floor"),
+    ]
+    sides = sharing(stage, CLIENTS), sharing(stage, 4 * CLIENTS), alone(stage)
+    return [await compare(figure, side, floor) for figure, side in zip(figures, sides, strict=True)]
+
+
+def smallest(stage: Stage) -> Side:
+    """A side: eight clients write the smallest double entry, as fast as PostgreSQL takes it."""
     sql, seqs = floors.SMALLEST.format(schema="plain"), itertools.count(0, 8)
 
-    async def floor() -> float:
-        def made() -> Iterator[tuple[str, int, int]]:
-            for _ in range(4 * SINGLES):
-                yield records.new_id("je"), random.randrange(1_000_000), next(seqs)
+    async def write(connection: asyncpg.Connection, row: tuple[str, int, int]) -> None:
+        await connection.fetch(sql, *row)
 
-        return await rate(
-            4 * SINGLES, lambda: clients(CLIENTS, made(), lambda row: stage.raw.execute(sql, *row))
-        )
+    async def side() -> float:
+        made = [
+            (records.new_id("je"), random.randrange(100_000), next(seqs))
+            for _ in range(4 * SINGLES)
+        ]
+        return await served(stage.raw, made, write)
 
-    def sharing(callers: int) -> Side:
-        async def write(entries: Sequence[Entry]) -> Sequence[bool]:
-            new = await stage.database.run(journal.post, entries)
-            return [entry.key in new for entry in entries]
+    return side
 
-        async def side() -> float:
-            batcher: Batcher[Entry, bool] = Batcher(write)
-            made = tips.earned(SINGLES)
-            return await rate(SINGLES, lambda: clients(callers, made, batcher.put))
 
-        return side
+def sharing(stage: Stage, callers: int) -> Side:
+    """A side: what arrives while a commit is in flight becomes the next one."""
 
-    async def alone() -> float:
-        made = tips.earned(SINGLES // 2)
-        act = lambda entry: stage.database.run(journal.post, [entry])  # noqa: E731 - one line, one use
-        return await rate(SINGLES // 2, lambda: clients(CLIENTS, made, act))
+    async def write(entries: Sequence[Entry]) -> Sequence[bool]:
+        new = await stage.database.run(journal.post, entries)
+        return [entry.key in new for entry in entries]
 
-    note = "floor: 1 entry + 4 postings + 3 balances in one statement, 8 connections, no hot row"
-    figure = Figure("post singly, 8 clients, commits shared", 0, "entries/s", goal="≥ 0.5", note=note)
-    return [
-        await compare(figure, sharing(CLIENTS), floor),
-        await compare(
-            Figure(
-                "post singly, 32 clients, commits shared",
-                0,
-                "entries/s",
-                note="what arrives while a commit is in flight becomes the next batch",
-            ),
-            sharing(4 * CLIENTS),
-            floor,
-        ),
-        await compare(
-            replace(
-                figure,
-                name="post singly, 8 clients, a commit each",
-                goal=None,
-                note="the same floor; two hot accounts in each entry",
-            ),
-            alone,
-            floor,
-        ),
-    ]
+    async def put(batcher: Batcher[Entry, bool], entry: Entry) -> None:
+        await batcher.put(entry)
+
+    async def side() -> float:
+        return await served([Batcher(write)] * callers, tips.earned(2 * SINGLES), put)
+
+    return side
+
+
+def alone(stage: Stage) -> Side:
+    """A side: every entry is posted in a transaction of its own."""
+
+    async def post(database: Database, entry: Entry) -> None:
+        await database.run(journal.post, [entry])
+
+    async def side() -> float:
+        return await served([stage.database] * CLIENTS, tips.earned(SINGLES), post)
+
+    return side
 
 
 async def costs(stage: Stage) -> list[Figure]:
-    """What a second client brings, what a known key costs, what the triggers cost."""
-    one = post_batches(stage)
-
-    async def one_known() -> float:
-        made = tips.batches(BATCHES)
-        known = tips.earned(1)
-        await stage.database.run(journal.post, known)
-        mixed = [batch[:-1] + known for batch in made]
-        return await rate(
-            BATCHES, lambda: clients(1, mixed, lambda b: stage.database.run(journal.post, b))
-        )
+    """What a second client brings, what a known key costs, what the law's triggers cost."""
+    one = product(stage)
 
     async def without_triggers() -> float:
         await _switch(stage, "DISABLE TRIGGER whole")
@@ -145,22 +130,19 @@ async def costs(stage: Stage) -> list[Figure]:
         finally:
             await _switch(stage, "ENABLE ALWAYS TRIGGER whole")
 
-    def figure(name: str, note: str) -> Figure:
-        return Figure(name, 0, "commits/s", note=note)
-
     return [
         await compare(
-            figure("two posting clients", "floor: one; both post on the same hot accounts"),
-            post_batches(stage, clients_=2),
+            Figure("two clients against one", "commits/s", note="batches on the same hot accounts"),
+            product(stage, clients=2),
             one,
         ),
         await compare(
-            figure("a batch with a known key", "1 of 100 was posted before; floor: none was"),
-            one_known,
+            Figure("1 of 100 keys is known", "commits/s", note="floor: all are new"),
+            product(stage, known=1),
             one,
         ),
         await compare(
-            figure("the law's triggers", "floor: the same statement, triggers switched off"),
+            Figure("the law's triggers on", "commits/s", note="floor: the same, triggers off"),
             one,
             without_triggers,
         ),
@@ -169,4 +151,4 @@ async def costs(stage: Stage) -> list[Figure]:
 
 async def _switch(stage: Stage, how: str) -> None:
     for table in ("entries", "postings"):
-        await stage.raw.execute(f"ALTER TABLE {table} {how}")
+        await stage.raw[0].execute(f"ALTER TABLE {table} {how}")

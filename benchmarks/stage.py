@@ -1,7 +1,7 @@
 """Where measuring happens: an embedded PostgreSQL of its own, with the books and plain copies."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +30,17 @@ CREATE TABLE {schema}.day_balances (LIKE public.day_balances INCLUDING ALL) WITH
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A fresh migrated database: the product's way into it, and a raw one for the floors."""
+    """A fresh migrated database: the product's way into it, and raw ones for the floors."""
 
     app: str
     owner: str
     database: Database
-    raw: asyncpg.Pool
+    raw: Sequence[asyncpg.Connection]
     full: bool
 
     async def plain(self, schema: str = "plain") -> None:
         """Plain copies of the books' tables, in a schema of their own."""
-        await self.raw.execute(PLAIN.format(schema=schema))
+        await self.raw[0].execute(PLAIN.format(schema=schema))
 
 
 @asynccontextmanager
@@ -57,9 +57,11 @@ async def fresh(found: Server, name: str, *, full: bool) -> AsyncIterator[Stage]
     await found.create(name)
     app, owner = found.url(name, "app"), found.url(name, "owner")
     await asyncio.to_thread(migrations.upgrade, owner, "takings_app")
-    pool = asyncpg.create_pool(owner, min_size=CLIENTS, max_size=CLIENTS, ssl=False)
+    raw = [await asyncpg.connect(owner, ssl=False) for _ in range(CLIENTS)]
     try:
-        async with pool as raw, Database(app, connections=CLIENTS) as database:
+        async with Database(app, connections=CLIENTS) as database:
             yield Stage(app, owner, database, raw, full)
     finally:
+        for connection in raw:
+            await connection.close()
         await found.drop(name)

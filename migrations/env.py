@@ -51,13 +51,20 @@ async def online() -> None:
     """Connect as the owner, run, and let go."""
     engine = create_async_engine(attributes["url"])
     async with engine.connect() as connection:
+        # Two that start at once: the second waits here, and then finds nothing to do.
+        await connection.exec_driver_sql("SELECT pg_advisory_lock(hashtext('takings migrations'))")
+        await connection.commit()
         await connection.run_sync(run)
         await connection.commit()
     await engine.dispose()
 
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", target_metadata=Row.metadata)
+    context.configure(
+        dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},  # so that a % stays one %
+        target_metadata=Row.metadata,
+    )
     context.run_migrations()
 else:
     asyncio.run(online())

@@ -107,6 +107,8 @@ async def _looked_at(settings: Settings) -> AsyncIterator[Diagnosis]:
             yield Diagnosis("webhooks", "fine", f"The {endpoint} endpoint has its secret.")
     try:
         async with runtime.addresses(settings) as where:
+            if settings.database_url is None:  # whoever comes brings it up to date: so do we
+                await runtime.migrate(where)
             for look in (_answers, _schema, _rights):
                 yield await _guarded("database", look(where))
     except (TakingsError, OSError) as error:

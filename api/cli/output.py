@@ -1,7 +1,7 @@
 """What a command says: tables and lines for people, JSON for programs, errors in one line."""
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 import typer
@@ -15,7 +15,10 @@ from takings.money import Money
 
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON, money in minor units.")]
 
-console = Console(highlight=False)
+WIDE = 160
+"""What is piped into a file has no width of its own; an id should not be cut there."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -28,8 +31,9 @@ def as_json(answer: Any) -> None:
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table; the columns named in ``right`` hold amounts."""
     empty = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
-    for column in columns:
-        empty.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for n, column in enumerate(columns):
+        side: Literal["left", "right"] = "right" if column in right else "left"
+        empty.add_column(column, justify=side, overflow="fold", no_wrap=n == 0)
     return empty
 
 

@@ -19,7 +19,7 @@ from takings.ledger.checks import Check, Finding
 from takings.money import Money
 
 STRIPE_AGREES = Check("stripe", "Stripe's own balance is what the books say, to the unit.", "")
-LOOKS, PAUSE_S = 5, 2.0
+LOOKS, PAUSE_S = 3, 2.0
 """Both sides move while we look: only a difference that stays is one."""
 
 OURS = """
@@ -125,7 +125,8 @@ async def check(runtime: Runtime, *, offline: bool = False, quiet: bool = False)
 
 def _tell(finding: Finding) -> None:
     sign = "[green]✓[/]" if finding.holds else "[red]✗[/]"
-    output.console.print(f"{sign} {finding.check.name:<18} [dim]{finding.check.promise}[/]")
+    text = f"{sign} {finding.check.name:<18} [dim]{finding.check.promise}[/]"
+    output.console.print(text, soft_wrap=True)
     for row, why in finding.guilty:
         output.console.print(f"    [red]{escape(row)}[/]  {escape(why)}", soft_wrap=True)
 

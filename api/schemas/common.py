@@ -39,11 +39,6 @@ Instant = Annotated[
 ]
 
 
-def made_by_caller(prefix: str) -> Any:
-    """The type of an id that the caller may make; its prefix says what it is the id of."""
-    return StringConstraints(pattern=f"^{prefix}_[0-9A-Za-z_-]{{1,64}}$")
-
-
 class Input(BaseModel):
     """What a caller sends; an unknown field is an error, not a wish that nobody hears."""
 

@@ -1,9 +1,9 @@
 """Hosts and their money, as the API shows them."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from api.schemas.common import Input, Output, Seconds, Text, made_by_caller
+from api.schemas.common import Input, Output, Seconds, Text
 from takings.ledger.accounts import Drawer
 from takings.money import Money
 from takings.spaces import tables
@@ -12,7 +12,7 @@ from takings.spaces import tables
 class HostInput(Input):
     """A host to be registered."""
 
-    id: Annotated[str, made_by_caller("host")] | None = None
+    id: Text | None = None
     name: Text
 
 

@@ -1,6 +1,6 @@
 """Refunds, as the API hears and shows them."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -11,7 +11,7 @@ from api.schemas.common import (
     Output,
     Prose,
     Seconds,
-    made_by_caller,
+    Text,
 )
 from takings.money import Money
 from takings.payments import tables
@@ -20,7 +20,7 @@ from takings.payments import tables
 class RefundInput(Input):
     """Money to be returned: an amount in its currency, or all that is left where there is none."""
 
-    id: Annotated[str, made_by_caller("ref")] | None = None
+    id: Text | None = None
     amount: Minor | None = None
     currency: Currency | None = None
     reason: Prose = ""

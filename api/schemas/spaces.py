@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from api.schemas.common import Input, Instant, Output, Paging, Seconds, Text, made_by_caller
+from api.schemas.common import Input, Instant, Output, Paging, Seconds, Text
 from takings.spaces import agreements, tables
 from takings.spaces.spaces import State
 
@@ -33,7 +33,7 @@ class SharesInput(Input):
 class SpaceInput(Input):
     """A Space to be scheduled; without shares all of its money is the host's."""
 
-    id: Annotated[str, made_by_caller("spc")] | None = None
+    id: Text | None = None
     host: Text
     title: Text
     policy: Text = "clubhouse-2021"

@@ -14,17 +14,16 @@ from api.schemas.common import (
     Seconds,
     Text,
     Url,
-    made_by_caller,
 )
 from takings.money import Money
-from takings.payments.payments import Surface
+from takings.payments.orders import Surface
 from tipping import tips
 
 
 class TipInput(Input):
     """A tip that a listener wants to send, and how they want to pay."""
 
-    id: Annotated[str, made_by_caller("tip")] | None = None
+    id: Text | None = None
     space: Text
     listener: Text
     amount: Minor

@@ -211,6 +211,7 @@ DECLARE
   parent text;
   child  text;
 BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('open_month'));  -- workers that start together take turns
   IF to_regclass(format('entries_%s', to_char(low AT TIME ZONE 'UTC', 'YYYY_MM'))) IS NOT NULL
      OR EXISTS (SELECT FROM entries_default WHERE posted_at >= low AND posted_at < high) THEN
     RETURN false;
@@ -232,7 +233,7 @@ GRANTS = """
 GRANT SELECT ON books, journal TO {app};
 GRANT SELECT, INSERT ON entry_keys, entries, postings TO {app};
 GRANT SELECT, INSERT ON accounts TO {app};
-GRANT UPDATE (name) ON accounts TO {app};
+GRANT UPDATE (slots) ON accounts TO {app};
 GRANT SELECT, INSERT, UPDATE ON balances, day_balances TO {app};
 GRANT EXECUTE ON FUNCTION open_month(date) TO {app};
 """

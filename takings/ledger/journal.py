@@ -62,10 +62,11 @@ needed AS (
          WITH ORDINALITY AS u (name, currency, slots, owes_only, place)
     LEFT JOIN accounts a USING (name, currency)
 ),
-opened AS (  -- DO UPDATE, so that one opened by someone else a moment ago is returned as well
-  INSERT INTO accounts (name, currency, slots, owes_only)
+opened AS (  -- DO UPDATE, so that one opened by someone else a moment ago is returned as well;
+             -- of no key's column, or its lock would meet the foreign keys' and deadlock
+  INSERT INTO accounts AS a (name, currency, slots, owes_only)
   SELECT name, currency, slots, owes_only FROM needed WHERE id IS NULL ORDER BY name, currency
-  ON CONFLICT (name, currency) DO UPDATE SET name = excluded.name
+  ON CONFLICT (name, currency) DO UPDATE SET slots = a.slots
   RETURNING id, name, currency
 ),
 account AS (

@@ -12,11 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
+import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
 from takings.errors import Conflict
-from takings.payments.stripe import KEY_LIFE, Call
+from takings.payments.stripe import CLOCK_BOUND, KEY_LIFE, Call, Object, Stripe, StripeStuck
+
+log = structlog.get_logger()
 
 LEASE = timedelta(seconds=60)
 """Longer than all tries of one call to Stripe together."""
@@ -36,7 +39,8 @@ class Ask:
     key: str
     call: Call
     params: Mapping[str, Any]
-    expired: bool  # Stripe may have forgotten the key: look there, and do not ask again
+    asked_at: datetime
+    expired: bool  # Stripe may have forgotten the key
 
 
 WRITE = """
@@ -65,7 +69,7 @@ async def write(
     """Write down what will be asked, and take its lease: the writer is the one who calls."""
     text = orjson.dumps(params).decode()
     await fetch(session, WRITE, key, call, text, now, LEASE)
-    return Ask(key, call, params, expired=False)
+    return Ask(key, call, params, now, expired=False)
 
 
 async def take(database: Database, key: str, now: datetime) -> Ask | None:
@@ -73,8 +77,23 @@ async def take(database: Database, key: str, now: datetime) -> Ask | None:
     rows = await database.run(fetch, TAKE, key, now, LEASE)
     for row in rows:
         params = orjson.loads(row.params) if isinstance(row.params, str) else row.params
-        return Ask(row.key, row.call, params, expired=now - row.first_asked_at > KEY_LIFE)
+        expired = now - row.first_asked_at > KEY_LIFE
+        return Ask(row.key, row.call, params, row.first_asked_at, expired=expired)
     return None
+
+
+async def answer(door: Stripe, ask: Ask) -> Object | None:
+    """What Stripe made of an ask; None if it made nothing and must not be asked again.
+
+    Where asking again would not be safe (Stripe may have forgotten the key) or of no use (it
+    failed, and will repeat that), Stripe's own list says what became of it.
+    """
+    if not ask.expired:
+        try:
+            return await door.ask(ask.call, ask.params, ask.key)
+        except StripeStuck:
+            log.warning("ask_stuck", key=ask.key)
+    return await door.find(ask.call, ask.params["metadata"], ask.asked_at - CLOCK_BOUND)
 
 
 async def answered(session: AsyncSession, key: str, now: datetime) -> bool:

@@ -134,6 +134,8 @@ def _request(order: Order, charge: Money) -> tuple[Call, dict[str, Any]]:
         "payment_method": order.payment_method,
         "confirm": True,
         "off_session": True,
+        # Nobody is there to be redirected.
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
     }
 
 
@@ -154,14 +156,14 @@ async def ask(
     and then it is asked again later under the same key.
     """
     payment = order.key.partition(":")[2]
-    if order.expired:  # the answer never reached us, so nobody was shown where to pay
-        await database.run(_over, order.key, payment, now)
-        raise PaymentOver(id=payment, state="cancelled")
     try:
-        answer = await door.ask(order.call, order.params, order.key)
+        answer = await asks.answer(door, order)
     except (CardDeclined, StripeRefused):
         await database.run(_over, order.key, payment, now)
         raise
+    if answer is None:  # it never reached Stripe, so nobody was shown where to pay
+        await database.run(_over, order.key, payment, now)
+        raise PaymentOver(id=payment, state="cancelled")
 
     async def record(session: AsyncSession) -> None:
         await asks.answered(session, order.key, now)

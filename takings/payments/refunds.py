@@ -177,7 +177,7 @@ async def carry(database: Database, door: Stripe, ask: Ask, *, now: datetime) ->
     """Carry a refund's ask to Stripe and book the answer."""
     refund_id = ask.key.partition(":")[2]
     try:
-        answer = await _answer(door, ask, refund_id)
+        answer = await asks.answer(door, ask)
     except StripeRefused as error:
         await database.run(_refuse, refund_id, error.message, now)
         raise
@@ -185,16 +185,6 @@ async def carry(database: Database, door: Stripe, ask: Ask, *, now: datetime) ->
         await database.run(_refuse, refund_id, "Stripe has no such refund", now)
     else:
         await database.run(book, refund_id, answer, now)
-
-
-async def _answer(door: Stripe, ask: Ask, refund_id: str) -> Object | None:
-    """Stripe's refund; one whose key Stripe has forgotten is looked up, never asked again."""
-    if not ask.expired:
-        return await door.ask(ask.call, ask.params, ask.key)
-    for found in await door.refunds_of(ask.params["payment_intent"]):
-        if found["metadata"].get("takings_refund") == refund_id:
-            return found
-    return None
 
 
 UNRESERVE = """

@@ -5,6 +5,7 @@ that row.  What comes in: facts, as values of ours.  The SDK invents a key for e
 nothing unless told, and accepts signatures from the future; all of that is closed here.
 """
 
+import functools
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,13 @@ class StripeBusy(Unavailable):
     """Stripe allows no more requests for a moment.
 
     Nothing is lost: what was asked is written down and will be asked again under the same key.
+    """
+
+
+class StripeStuck(Unavailable):
+    """Stripe failed on the key {key}, and will give the same answer as long as it knows the key.
+
+    Whether it did what was asked, only Stripe's own list can tell.
     """
 
 
@@ -146,6 +154,10 @@ class Stripe:
     async def __aexit__(self, *_: object) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
+    def _method(self, path: str) -> Any:
+        """The SDK's coroutine function of a path like ``checkout.sessions.create``."""
+        return functools.reduce(getattr, f"{path}_async".split("."), self._client.v1)
+
     def check_settles(self, currency: str) -> None:
         """Nothing happens if money in this currency stays what it is; none named means all."""
         if self._settles and currency not in self._settles:
@@ -153,26 +165,27 @@ class Stripe:
 
     async def ask(self, call: Call, params: Mapping[str, Any], key: str) -> Object:
         """Do what a row of ours asks, under its key: any repetition has the one effect."""
-        resource, _, verb = call.rpartition(".")
-        service: Any = self._client.v1
-        for name in resource.split("."):
-            service = getattr(service, name)
-        create = getattr(service, f"{verb}_async")
+        create = self._method(call)
         return await _answer(create, dict(params), {"idempotency_key": key}, key=key)
 
-    async def fetch(self, kind: str, object_id: str, *expand: str) -> Object:
-        """An object as it is now; its kind as in Stripe's paths, ``checkout.sessions``."""
-        service: Any = self._client.v1
-        for name in kind.split("."):
-            service = getattr(service, name)
-        params = {"expand": list(expand)} if expand else {}
-        return await _answer(service.retrieve_async, object_id, params)
+    async def find(self, call: Call, metadata: Mapping[str, str], since: datetime) -> Object | None:
+        """What an earlier ask made, known by the metadata that went with it; None if nothing."""
+        listing = self._method(call.replace(".create", ".list"))
+        async for page in _pages(listing, {"created": _since(since)}):
+            for found in page:
+                if metadata.items() <= (found["metadata"] or {}).items():
+                    return found
+        return None
 
-    async def refunds_of(self, intent_id: str) -> Sequence[Object]:
+    async def fetch(self, kind: str, object_id: str) -> Object:
+        """An object as it is now; its kind as in Stripe's paths, ``checkout.sessions``."""
+        return await _answer(self._method(f"{kind}.retrieve"), object_id)
+
+    async def refunds_of(self, intent_id: str) -> list[Object]:
         """All refunds of a payment, newest first."""
-        params = {"payment_intent": intent_id, "limit": PAGE}
-        answer = await _answer(self._client.v1.refunds.list_async, params)
-        return list(answer["data"])
+        params = {"payment_intent": intent_id}
+        pages = _pages(self._client.v1.refunds.list_async, params)
+        return [found async for page in pages for found in page]
 
     async def balance(self) -> Mapping[tuple[str, str], int]:
         """What Stripe says that we have, by (pending | available, currency)."""
@@ -191,32 +204,15 @@ class Stripe:
 
     async def cash_since(self, since: datetime) -> AsyncIterator[Sequence[CashLine]]:
         """All balance transactions since an instant, page by page, newest page first."""
-        params: dict[str, Any] = {
-            "limit": PAGE,
-            "expand": ["data.source"],
-            "created": {"gte": int(since.timestamp())},
-        }
-        while True:
-            answer = await _answer(self._client.v1.balance_transactions.list_async, params)
-            page = answer["data"]
+        params = {"expand": ["data.source"], "created": _since(since)}
+        async for page in _pages(self._client.v1.balance_transactions.list_async, params):
             yield [cash_line(found) for found in page]
-            if not answer["has_more"]:
-                return
-            params["starting_after"] = page[-1]["id"]
 
     async def undelivered(self, since: datetime) -> AsyncIterator[Sequence[Object]]:
         """Events since an instant that Stripe could not deliver, page by page."""
-        params: dict[str, Any] = {
-            "limit": PAGE,
-            "delivery_success": False,
-            "created": {"gte": int(since.timestamp())},
-        }
-        while True:
-            answer = await _answer(self._client.v1.events.list_async, params)
-            yield list(answer["data"])
-            if not answer["has_more"]:
-                return
-            params["starting_after"] = answer["data"][-1]["id"]
+        params = {"delivery_success": False, "created": _since(since)}
+        async for page in _pages(self._client.v1.events.list_async, params):
+            yield page
 
 
 def verify(
@@ -292,6 +288,21 @@ def cash_line(found: Object) -> CashLine:
     )
 
 
+def _since(instant: datetime) -> dict[str, int]:
+    return {"gte": int(instant.timestamp())}
+
+
+async def _pages(call: Any, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Object]]:
+    """All pages of a list of Stripe's, newest first."""
+    after: dict[str, str] = {}
+    while True:
+        answer = await _answer(call, {"limit": PAGE, **params, **after})
+        yield answer["data"]
+        if not answer["has_more"]:
+            return
+        after = {"starting_after": answer["data"][-1]["id"]}
+
+
 async def _answer(call: Any, *args: Any, key: str | None = None) -> Object:
     """The answer as plain data; every error of the SDK becomes one of ours."""
     try:
@@ -312,5 +323,7 @@ async def _answer(call: Any, *args: Any, key: str | None = None) -> Object:
     except (stripe.AuthenticationError, stripe.PermissionError) as error:
         raise StripeRefused(reason=error.user_message, stripe_code="key") from error
     except stripe.StripeError as error:
+        if error.http_status == 500 and (error.headers or {}).get("Idempotent-Replayed"):  # noqa: PLR2004
+            raise StripeStuck(key=key) from error
         raise StripeAway from error
     raise AssertionError  # pragma: no cover - the loop returns or raises

@@ -166,7 +166,7 @@ async def _parked(session: AsyncSession, row: Row[Any], now: datetime) -> bool:
         reason = f"it is about the account {row.account}, which is nobody's here"
     if reason is not None:
         await fetch(session, TROUBLE, row.id, "parked", reason, now)
-        log.warning("event_parked", event=row.id, type=row.type, reason=reason)
+        log.warning("event_parked", event_id=row.id, type=row.type, reason=reason)
     return reason is not None
 
 
@@ -182,7 +182,7 @@ async def _failed(session: AsyncSession, row: Row[Any], error: Exception, now: d
     status = "parked" if hopeless else "failed"
     text = f"{getattr(error, 'code', type(error).__name__)}: {error}"
     await fetch(session, TROUBLE, row.id, status, text, now + wait)
-    log.warning("event_failed", event=row.id, type=row.type, status=status, error=text)
+    log.warning("event_failed", event_id=row.id, type=row.type, status=status, error=text)
 
 
 REPLAY = """

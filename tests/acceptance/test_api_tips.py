@@ -18,6 +18,8 @@ from tests.conftest import SECRET
 
 AT_ONCE = 50
 
+pytestmark = pytest.mark.usefixtures("room")
+
 
 def wish(**changed: Any) -> dict[str, Any]:
     """A tip of 5.00 EUR on the surface for embedding clients."""
@@ -44,7 +46,6 @@ async def test_a_tip_goes_from_post_to_settled_through_real_webhooks(
     box: Sandbox,
     service: str,
     client: httpx.AsyncClient,
-    room: str,
     surface: str,
 ) -> None:
     box.webhook(f"{service}/webhooks/stripe", SECRET)
@@ -83,7 +84,7 @@ async def test_a_tip_goes_from_post_to_settled_through_real_webhooks(
 
 
 async def test_a_saved_card_settles_at_once_and_the_webhook_changes_nothing(
-    runtime: Runtime, box: Sandbox, service: str, client: httpx.AsyncClient, room: str
+    runtime: Runtime, box: Sandbox, service: str, client: httpx.AsyncClient
 ) -> None:
     body = wish(surface="saved", **await saved(box, "pm_card_visa"))
     tip = (await client.post("/v1/tips", json=body)).json()
@@ -105,7 +106,7 @@ async def saved(box: Sandbox, card: str) -> dict[str, str]:
 
 
 async def test_a_declined_card_is_402_and_the_tip_is_cancelled(
-    runtime: Runtime, box: Sandbox, client: httpx.AsyncClient, room: str
+    box: Sandbox, client: httpx.AsyncClient
 ) -> None:
     card = await saved(box, "pm_card_chargeCustomerFail")
     answer = await client.post("/v1/tips", json=wish(id="tip_no", surface="saved", **card))
@@ -130,7 +131,6 @@ async def test_fifty_equal_requests_at_once_are_one_tip_and_one_call_to_stripe(
     database: Database,
     box: Sandbox,
     client: httpx.AsyncClient,
-    room: str,
     body: Any,
     headers: Any,
 ) -> None:
@@ -145,7 +145,7 @@ async def test_fifty_equal_requests_at_once_are_one_tip_and_one_call_to_stripe(
 
 
 async def test_fifty_requests_without_an_id_are_fifty_tips(
-    database: Database, box: Sandbox, client: httpx.AsyncClient, room: str
+    database: Database, box: Sandbox, client: httpx.AsyncClient
 ) -> None:
     answers = await fifty(client, wish())
     assert {a.status_code for a in answers} == {200}
@@ -154,7 +154,7 @@ async def test_fifty_requests_without_an_id_are_fifty_tips(
 
 
 async def test_one_idempotency_key_in_two_hands_makes_two_tips(
-    runtime: Runtime, client: httpx.AsyncClient, room: str
+    runtime: Runtime, client: httpx.AsyncClient
 ) -> None:
     _, other = await keys.issue(runtime.database, "another", now=runtime.now())
     mine, theirs = {"Idempotency-Key": "k"}, {"Authorization": f"Bearer {other}"}
@@ -163,16 +163,14 @@ async def test_one_idempotency_key_in_two_hands_makes_two_tips(
     assert first["id"] != second["id"]
 
 
-async def test_another_tip_under_the_same_id_is_a_conflict(
-    client: httpx.AsyncClient, room: str
-) -> None:
+async def test_another_tip_under_the_same_id_is_a_conflict(client: httpx.AsyncClient) -> None:
     await client.post("/v1/tips", json=wish(id="tip_one"))
     answer = await client.post("/v1/tips", json=wish(id="tip_one", amount=501))
     assert (answer.status_code, answer.json()["code"]) == (409, "tip_differs")
 
 
 async def test_while_stripe_is_away_the_answer_is_503_and_the_same_tip_can_be_sent_again(
-    box: Sandbox, client: httpx.AsyncClient, room: str
+    box: Sandbox, client: httpx.AsyncClient
 ) -> None:
     box.faults.call("500", "/v1/payment_intents", times=3)
     answer = await client.post("/v1/tips", json=wish(id="tip_one"))
@@ -181,7 +179,7 @@ async def test_while_stripe_is_away_the_answer_is_503_and_the_same_tip_can_be_se
 
 
 async def test_a_refund_over_http_is_exact_and_repeatable(
-    runtime: Runtime, box: Sandbox, service: str, client: httpx.AsyncClient, room: str
+    runtime: Runtime, box: Sandbox, service: str, client: httpx.AsyncClient
 ) -> None:
     tip = (await client.post("/v1/tips", json=wish())).json()
     box.pay(tip["client_secret"].partition("_secret_")[0])

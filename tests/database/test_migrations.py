@@ -25,15 +25,15 @@ SELECT 'column', c.relname || '.' || a.attname, format_type(a.atttypid, a.atttyp
 SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
   FROM pg_constraint WHERE connamespace = 'public'::regnamespace
  UNION ALL
-SELECT 'trigger', tgrelid::regclass || '.' || tgname, tgenabled || pg_get_triggerdef(oid)
+SELECT 'trigger', tgrelid::regclass || '.' || tgname, tgenabled::text || pg_get_triggerdef(oid)
   FROM pg_trigger WHERE NOT tgisinternal
  UNION ALL
 SELECT 'function', proname, pg_get_functiondef(oid) || coalesce(proacl::text, '')
   FROM pg_proc WHERE pronamespace = 'public'::regnamespace
  UNION ALL
-SELECT 'grants', relname, coalesce(relacl::text, '') || ARRAY(
-         SELECT attname || attacl FROM pg_attribute WHERE attrelid = c.oid AND attacl IS NOT NULL
-          ORDER BY 1)
+SELECT 'grants', relname, concat(relacl, ARRAY(
+         SELECT attname || attacl::text FROM pg_attribute WHERE attrelid = c.oid AND attacl IS NOT NULL
+          ORDER BY 1))
   FROM pg_class c WHERE relnamespace = 'public'::regnamespace
  ORDER BY 1, 2, 3
 """
@@ -116,7 +116,7 @@ async def test_the_sql_to_run_by_hand_makes_the_same_schema(fresh: Fresh, empty:
 
 async def test_a_migration_waits_for_a_lock_two_seconds_and_no_longer(fresh: Fresh) -> None:
     async with books.connected(fresh.owner) as reader, books.undone(reader):
-        await reader.execute("LOCK TABLE entries IN ACCESS SHARE MODE")
+        await reader.execute("LOCK TABLE tips IN ACCESS SHARE MODE")
         with pytest.raises(Exception, match="lock timeout"):
-            await asyncio.to_thread(migrations.downgrade, fresh.owner, APP)
+            await asyncio.to_thread(migrations.downgrade, fresh.owner, APP, "0001")
     await asyncio.to_thread(migrations.check, fresh.owner, APP)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from api import worker
 from api.cli import output
 from api.cli.demo.calls import post
-from api.cli.demo.evening import Played
+from api.cli.demo.evening import AT_ONCE, Played
 from api.cli.demo.stage import Stage
 from takings.database import fetch
 from takings.money import Money
@@ -52,12 +52,17 @@ async def refund_some(stage: Stage, played: Played) -> None:
         elif n % EVERY_PARTIAL == 0:
             asked.append((f"ref_{tip}_a", played.payments[tip], half))
             asked.append((f"ref_{tip}_b", played.payments[tip], wish.money - half))
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def twice(id_: str, payment: str, money: Money) -> None:
+        refund = {"id": id_, "amount": money.minor, "currency": money.currency}
+        async with slots:
+            for _ in range(2):
+                await post(stage.api, f"/v1/payments/{payment}/refunds", refund)
+        played.refunded.append(money)
+
     with output.console.status(f"Refunding {len(asked)} times …"):
-        for id_, payment, money in asked:
-            refund = {"id": id_, "amount": money.minor, "currency": money.currency}
-            await post(stage.api, f"/v1/payments/{payment}/refunds", refund)
-            await post(stage.api, f"/v1/payments/{payment}/refunds", refund)  # once is once
-            played.refunded.append(money)
+        await asyncio.gather(*(twice(*refund) for refund in asked))
     output.console.print(f"{len(asked)} refunds, each asked for twice, each made once.")
 
 

@@ -33,7 +33,8 @@ async def reckoning(stage: Stage, played: Played, lost: int) -> bool:
     if not wrong:
         output.console.print(
             f"[green]✓ {len(played.paid)} tips paid, all settled; the hosts have what the "
-            "listeners gave, less what went back.[/]"
+            "listeners gave, less what went back.[/]",
+            soft_wrap=True,
         )
     return not wrong and all(finding.holds for finding in found)
 
@@ -50,9 +51,8 @@ async def _trouble(stage: Stage, played: Played, lost: int) -> None:
     }
     parts = [f"{struck[fault]} {said}" for fault, said in words.items() if fault in struck]
     told = ", ".join(parts) or f"{lost} never came"
-    output.console.print(
-        f"Of Stripe's {made} webhooks {told}. {played.declined} cards were declined."
-    )
+    output.console.print(f"Of Stripe's {made} webhooks {told}.", soft_wrap=True)
+    output.console.print(f"Cards declined, and another one used: {played.declined}.")
 
 
 async def _hosts(stage: Stage) -> Counter[str]:

@@ -1,0 +1,339 @@
+"""The documentation is true: what it runs, prints, names and links to is so.
+
+A rule is a function of one page that yields what is wrong with it, and beside the rules stand lies
+that they must catch.  In a page, ``<!-- runs -->`` before a Python block says that the text block
+after it is what it prints; ``<!-- books: … -->`` that the block is what the books hold after one of
+the stories below; ``<!-- table: … -->`` that the table is the one of that name below.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from api.checks import CHECKS
+from api.cli import app
+from api.runtime import Runtime
+from api.settings import Settings
+from sandbox.control import Sandbox
+from takings import money
+from takings.database import Database, fetch
+from takings.ledger import accounts
+from takings.money import Money
+from takings.payments import cash, refunds
+from takings.policies.presets import PRESETS
+from tests import stories
+from tests.acceptance import test_fees
+
+ROOT = Path(__file__).parent.parent.parent
+FLOORS = ("api", "tipping", "takings")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+
+Rule = Callable[[str, str], Iterator[str]]
+RULES: list[Rule] = []
+
+
+def rule(check: Rule) -> Rule:
+    RULES.append(check)
+    return check
+
+
+def code(text: str) -> list[str]:
+    """What stands in a page as code: its spans, and the lines of its blocks."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return [*re.findall(r"`([^`\n]+)`", prose), *"".join(blocks).splitlines()]
+
+
+def spans(text: str) -> list[str]:
+    """What stands as code within a sentence."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
+
+
+def anchors(text: str) -> set[str]:
+    """Where a link into a page may lead: its headings, as Markdown names them."""
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@rule
+def links_lead_somewhere(page: str, text: str) -> Iterator[str]:
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        there = (ROOT / page).parent / path if path else ROOT / page
+        if not there.exists():
+            yield link
+        elif anchor and anchor not in anchors(there.read_text(encoding="utf-8") if path else text):
+            yield link
+
+
+@rule
+def paths_exist(_: str, text: str) -> Iterator[str]:
+    for span in spans(text):
+        top = span.partition("/")[0]
+        if re.fullmatch(r"[\w.]+/[\w./]*", span) and top != "build" and (ROOT / top).is_dir():
+            yield from () if (ROOT / span).exists() else (span,)
+
+
+@rule
+def names_of_the_code_exist(_: str, text: str) -> Iterator[str]:
+    """``journal.post`` is in a module ``journal``, ``Stripe.ask`` in a class ``Stripe``."""
+    for span in spans(text):
+        found = re.fullmatch(r"([A-Za-z_]+)\.([A-Za-z_]+)(?:\(.*\))?", span)
+        if found is None or found[2] in ("py", "md", "toml", "yaml", "lock"):
+            continue
+        owner, name = found.groups()
+        files = chain.from_iterable((ROOT / floor).rglob("*.py") for floor in FLOORS)
+        if owner[0].isupper():
+            holders = [
+                t for f in files if re.search(rf"^class {owner}\b", t := f.read_text(), re.M)
+            ]
+            defined = rf"^ +(?:async )?def {name}\b|^    {name}\b"
+        else:
+            holders = [f.read_text() for f in files if f.stem == owner]
+            defined = rf"^(?:async def|def|class) {name}\b|^{name}\b *[:=]"
+        if holders and not any(re.search(defined, holder, re.MULTILINE) for holder in holders):
+            yield span
+
+
+@rule
+def settings_exist(_: str, text: str) -> Iterator[str]:
+    known = {f"TAKINGS_{name.upper()}" for name in Settings.model_fields}
+    yield from sorted({*re.findall(r"TAKINGS_[A-Z_]*[A-Z]", text)} - known)
+
+
+@rule
+def make_targets_exist(_: str, text: str) -> Iterator[str]:
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {found[1] for line in code(text) if (found := re.match(r"(?:\$ )?make ([a-z]+)", line))}
+    yield from sorted(named - known)
+
+
+@rule
+def commands_exist(_: str, text: str) -> Iterator[str]:
+    root = typer.main.get_command(app)
+    for line in code(text):
+        for words in re.findall(r"(?:^|[ /])takings ((?:[a-z][a-z-]+ ?){1,2})", line):
+            command: click.Command | None = root
+            for word in words.split():
+                if not hasattr(command, "commands"):
+                    break
+                command = command.commands.get(word)
+                if command is None:
+                    yield f"takings {words.strip()}"
+
+
+@rule
+def presets_exist(_: str, text: str) -> Iterator[str]:
+    named = {span for span in spans(text) if re.fullmatch(r"[a-z-]+-2021", span)}
+    yield from sorted(named - set(PRESETS))
+
+
+@pytest.mark.parametrize("check", RULES, ids=lambda check: check.__name__)
+def test_no_page_breaks_the_rule(check: Rule) -> None:
+    assert not [f"{page}: {wrong}" for page, text in TEXTS.items() for wrong in check(page, text)]
+
+
+LIES: list[tuple[Rule, str]] = [
+    (links_lead_somewhere, "See [the map](docs/nowhere.md)."),
+    (links_lead_somewhere, "See [below](#not-a-heading)."),
+    (paths_exist, "It stands in `takings/ledger/nowhere.py`."),
+    (names_of_the_code_exist, "`journal.forget` removes an entry."),
+    (names_of_the_code_exist, "`Stripe.guess` asks nobody."),
+    (settings_exist, "Set TAKINGS_DEBUG."),
+    (make_targets_exist, "Run `make money`."),
+    (commands_exist, "Run `takings fix`, then `takings db forget`."),
+    (presets_exist, "The preset `myspace-2021`."),
+]
+
+
+@pytest.mark.parametrize(("check", "text"), LIES, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_lie_is_seen(check: Rule, text: str) -> None:
+    assert list(check("README.md", text))
+
+
+def test_every_rule_can_be_broken() -> None:
+    assert {check for check, _ in LIES} == set(RULES)
+
+
+RUNS = re.compile(r"<!-- runs -->\s*```python\n(.*?)```[^`]*```text\n(.*?)```", re.DOTALL)
+RUNNABLE = [
+    pytest.param(*found.groups(), id=f"{page}-{number}")
+    for page, text in TEXTS.items()
+    for number, found in enumerate(RUNS.finditer(text), 1)
+]
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    """An empty folder where PostgreSQL's user can come in too; gone afterwards, with its books."""
+    (ROOT / "build" / "docs").mkdir(parents=True, exist_ok=True)
+    found = Path(tempfile.mkdtemp(dir=ROOT / "build" / "docs"))
+    found.chmod(0o711)
+    yield found
+    for elsewhere in found.rglob("elsewhere"):
+        shutil.rmtree(elsewhere.resolve())
+    shutil.rmtree(found)
+
+
+def test_every_block_that_is_marked_runs() -> None:
+    assert len(RUNNABLE) == sum(text.count("<!-- runs -->") for text in TEXTS.values()) > 0
+
+
+@pytest.mark.parametrize(("program", "printed"), RUNNABLE)
+async def test_a_block_prints_what_stands_beside_it(
+    program: str, printed: str, ground: Path
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        cwd=ground,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, out.decode()) == (0, printed), err.decode()
+
+
+JOURNAL = """
+SELECT e.key, p.n, a.name, p.minor, p.currency
+  FROM entries e
+  JOIN postings p ON p.entry_id = e.id AND p.posted_at = e.posted_at
+  JOIN accounts a ON a.id = p.account_id
+ ORDER BY e.posted_at, e.key, p.n
+"""
+
+
+async def journal(database: Database) -> str:
+    """What the books hold, in the order in which it was posted, as a page shows it."""
+    lines: list[str] = []
+    for row in await database.run(fetch, JOURNAL):
+        if row.n == 1:
+            lines.append(re.sub(r"(pay|ref|txn)_\w+", "<id>", row.key))
+        account = row.name.replace("host_", "")
+        amount = money.decimal(abs(Money(row.minor, row.currency)))
+        lines.append(f"  {account:<30}{('+' if row.minor > 0 else '−') + amount:>8}")
+    return "\n".join([*lines, ""])
+
+
+async def a_tip(runtime: Runtime, box: Sandbox) -> None:
+    """Five euros, shared 60 to 40; the listener covers the card fee."""
+    await stories.room(runtime.database, runtime.now())
+    await stories.paid_tip(runtime, box, 500)
+    await stories.end(runtime, box)
+
+
+async def a_refund(runtime: Runtime, box: Sandbox) -> None:
+    """Two of the five euros go back while the room is live; then the bank cannot take them."""
+    await stories.room(runtime.database, runtime.now())
+    sent = await stories.paid_tip(runtime, box, 500)
+    part = Money(200, "eur")
+    refund = await refunds.refund(
+        runtime.database, runtime.stripe, "ref_1", sent.payment.id, part, now=runtime.now()
+    )
+    await stories.hear(runtime, box)
+    box.fail_refund(refund.stripe_id or "")
+    await stories.hear(runtime, box)
+
+
+async def a_fee_passed_on(runtime: Runtime, box: Sandbox) -> None:
+    """Ten euros at three per cent, whose one host bears the card fee."""
+    await test_fees.sent_and_paid(runtime, box)
+    await stories.hear(runtime, box)
+
+
+STORIES: dict[str, Callable[[Runtime, Sandbox], Awaitable[None]]] = {
+    "a tip": a_tip,
+    "a refund": a_refund,
+    "a fee passed on": a_fee_passed_on,
+}
+BOOKS = re.compile(r"<!-- books: (.+?) -->\s*```text\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("story", STORIES)
+async def test_the_entries_in_a_page_are_those_of_the_story(
+    story: str, runtime: Runtime, box: Sandbox
+) -> None:
+    told = [
+        shown for text in TEXTS.values() for name, shown in BOOKS.findall(text) if name == story
+    ]
+    assert told
+    await STORIES[story](runtime, box)
+    held = await journal(runtime.database)
+    assert [shown for shown in told if shown not in held] == []
+    assert held in told, held
+
+
+def of_accounts() -> list[list[str]]:
+    """Every account that the code can name."""
+    fixed = {value for name, value in vars(accounts).items() if name.isupper() and is_name(value)}
+    drawers = {accounts.of_host("<id>", drawer) for drawer in accounts.DRAWERS}
+    return [[f"`{name}`"] for name in fixed | drawers | {accounts.collected_tax("<country>")}]
+
+
+def is_name(value: object) -> bool:
+    return isinstance(value, str) and value != accounts.OWING
+
+
+def of_settings() -> list[list[str]]:
+    """Every setting, what it is by itself, and what it means."""
+    found = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = str(default or "").replace(str(Path.home()), "~")
+        shown = f"`{shown}`" if shown and default is not None else "–"
+        found.append([f"`TAKINGS_{name.upper()}`", shown, field.description or ""])
+    return found
+
+
+def of_categories() -> list[list[str]]:
+    """Where each of Stripe's reporting categories is booked."""
+    return [[f"`{category}`", f"`{target}`"] for category, target in cash.TARGETS.items()]
+
+
+def of_checks() -> list[list[str]]:
+    """Every law that the books check."""
+    return [[check.name, check.promise] for check in CHECKS]
+
+
+def of_presets() -> list[list[str]]:
+    """Every preset and where its rules come from."""
+    return [[f"`{name}`", policy.source] for name, policy in PRESETS.items()]
+
+
+TABLES = {
+    "accounts": of_accounts,
+    "settings": of_settings,
+    "categories": of_categories,
+    "checks": of_checks,
+    "presets": of_presets,
+}
+
+
+def rows(name: str) -> list[list[str]]:
+    """The rows of the table of that name, wherever it stands."""
+    found = re.search(
+        rf"<!-- table: {name} -->\n\|.*\n\|[-| ]+\n((?:\|.*\n)+)", "\n".join(TEXTS.values())
+    )
+    lines = found[1].splitlines() if found else []
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_says_what_the_code_says(name: str) -> None:
+    expected = sorted(TABLES[name]())
+    width = len(expected[0])
+    text = "\n".join(f"| {' | '.join(row)} |" for row in TABLES[name]())
+    assert sorted(row[:width] for row in rows(name)) == expected, f"it should say:\n{text}"
