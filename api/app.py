@@ -39,6 +39,7 @@ def create(runtime: Runtime) -> FastAPI:
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: f"{route.tags[0]}.{route.name}",
         middleware=[Middleware(Envelope)],
     )
     app.state.runtime = runtime

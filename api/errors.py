@@ -36,7 +36,8 @@ from takings.errors import (
     Unavailable,
 )
 from takings.payments.asks import InFlight
-from takings.payments.stripe import CardDeclined, NotFromStripe, StripeRefused
+from takings.payments.objects import NotFromStripe
+from takings.payments.stripe import CardDeclined, StripeRefused
 
 log = structlog.get_logger()
 
@@ -73,7 +74,6 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     Corrupt: HTTPStatus.INTERNAL_SERVER_ERROR,
     Exception: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-"""The status of an error is that of its nearest ancestor here."""
 
 ROUTER_CODES: Mapping[int, str] = {
     HTTPStatus.BAD_REQUEST: "malformed_request",
@@ -93,9 +93,14 @@ async def _ours(request: Request, error: Exception) -> Response:
     return answer(request.scope, error)
 
 
+def status_of(kind: type[Exception]) -> HTTPStatus:
+    """The status of a kind of error: that of its nearest ancestor in the map."""
+    return next(STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS)
+
+
 def answer(scope: Mapping[str, Any], error: Exception) -> Response:
     """The problem of any error, ours or not."""
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = status_of(type(error))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
         log.error("request_failed", path=scope["path"], exc_info=error)
     if not isinstance(error, TakingsError):

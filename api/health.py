@@ -2,11 +2,11 @@
 
 from alembic.script import ScriptDirectory
 from fastapi import APIRouter
-from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import migrations
 from api.dependencies import Here
+from api.schemas.common import Output
 from takings.database import fetch
 from takings.errors import TakingsError, Unavailable
 
@@ -30,7 +30,7 @@ class SchemaDiffers(Unavailable):
     """
 
 
-class Health(BaseModel):
+class Health(Output):
     """All is well."""
 
     status: str = "ok"

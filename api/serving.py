@@ -80,7 +80,7 @@ async def serve(runtime: Runtime, host: str, port: int, stop: asyncio.Event) -> 
 def bound(host: str, port: int) -> Iterator[socket.socket]:
     """A socket bound to the address, or PortTaken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))

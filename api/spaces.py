@@ -18,17 +18,11 @@ router = APIRouter(tags=["spaces"])
 @router.post("/spaces")
 async def schedule(here: Here, new: New, given: SpaceInput) -> Space:
     """Schedule a Space, with the policy of today; repeating it changes nothing."""
-    space = await spaces.schedule(
-        here.database,
-        new.of("spc", given.id),
-        host=given.host,
-        title=given.title,
-        shares=[share.value() for share in given.shares or ()],
-        policy=given.policy,
-        starts_at=given.starts_at,
-        now=here.now(),
+    space_id, shares = new.of("spc", given.id), [share.value() for share in given.shares or ()]
+    told = given.model_dump(exclude={"id", "shares"})
+    return Space.of(
+        await spaces.schedule(here.database, space_id, **told, shares=shares, now=here.now())
     )
-    return Space.of(space)
 
 
 @router.get("/spaces")

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from api.runtime import Runtime, secrets
 from takings.batching import Batcher
 from takings.payments import stripe, webhooks
-from takings.payments.stripe import Notice
+from takings.payments.objects import Notice
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Stored = Batcher[tuple[str, Notice], bool]

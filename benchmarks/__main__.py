@@ -1,6 +1,5 @@
 """``python -m benchmarks [--full] [name…]``: measure, print one table, write build/bench.json."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import posting, stage
+from benchmarks import balances, hot_accounts, posting, stage, webhooks, zero_sum
 from benchmarks.measure import Figure
 from benchmarks.stage import Stage
 
@@ -23,20 +22,29 @@ BENCHES: dict[str, Bench] = {
     "batches": posting.batches,
     "singles": posting.singles,
     "costs": posting.costs,
+    "balances": balances.reads,
+    "webhooks": webhooks.received,
 }
 """What is measured, by name."""
 
+DECISIONS: dict[str, Bench] = {
+    "hot-accounts": hot_accounts.candidates,
+    "zero-sum": zero_sum.candidates,
+}
+"""What was measured once to decide, and can be measured again: only when it is named."""
+
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=", ".join(BENCHES))] = None,
+    names: Annotated[list[str] | None, typer.Argument(help=", ".join(BENCHES | DECISIONS))] = None,
     *,
     full: Annotated[bool, typer.Option("--full", help="10⁷ postings instead of 10⁶")] = False,
 ) -> None:
     """Ratios to floors that were measured in the same run, on the same database."""
     chosen = names or list(BENCHES)
-    unknown = sorted(set(chosen) - set(BENCHES))
+    known = BENCHES | DECISIONS
+    unknown = sorted(set(chosen) - set(known))
     if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)}: there is {', '.join(BENCHES)}")
+        raise typer.BadParameter(f"{', '.join(unknown)}: there is {', '.join(known)}")
     console = Console()
     figures = uvloop.run(run(chosen, console, full=full))  # the loop that the service runs on
     console.print(table(figures))
@@ -51,7 +59,7 @@ async def run(names: Sequence[str], console: Console, *, full: bool) -> list[Fig
         for name in names:
             with console.status(f"measuring {name} …"):
                 async with stage.fresh(server, f"bench_{name}", full=full) as here:
-                    figures += await BENCHES[name](here)
+                    figures += await (BENCHES | DECISIONS)[name](here)
     return figures
 
 

@@ -84,11 +84,8 @@ class Books:
                 moved[account][0] += minor
                 moved[account][1] += 1
                 seq, balance = self._seq[place], self._minor[place]
-                currency = posting.money.currency
-                legs.append(
-                    (entry.id, n, *place, seq, entry.happened_at, minor, balance, currency)
-                    + (posting.line,)
-                )
+                leg = (n, account, slot, seq, entry.happened_at, minor, balance)
+                legs.append((entry.id, *leg, posting.money.currency, posting.line))
         ids = sorted(moved)
         return [
             [entry.key for entry in batch],

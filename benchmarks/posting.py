@@ -82,10 +82,8 @@ def smallest(stage: Stage) -> Side:
         await connection.fetch(sql, *row)
 
     async def side() -> float:
-        made = [
-            (records.new_id("je"), random.randrange(100_000), next(seqs))
-            for _ in range(4 * SINGLES)
-        ]
+        places = random.sample(range(1_000_000), 4 * SINGLES)
+        made = [(records.new_id("je"), place, next(seqs)) for place in places]
         return await served(stage.raw, made, write)
 
     return side

@@ -32,6 +32,7 @@ CREATE TABLE {schema}.day_balances (LIKE public.day_balances INCLUDING ALL) WITH
 class Stage:
     """A fresh migrated database: the product's way into it, and raw ones for the floors."""
 
+    server: Server
     app: str
     owner: str
     database: Database
@@ -60,7 +61,7 @@ async def fresh(found: Server, name: str, *, full: bool) -> AsyncIterator[Stage]
     raw = [await asyncpg.connect(owner, ssl=False) for _ in range(CLIENTS)]
     try:
         async with Database(app, connections=CLIENTS) as database:
-            yield Stage(app, owner, database, raw, full)
+            yield Stage(found, app, owner, database, raw, full)
     finally:
         for connection in raw:
             await connection.close()

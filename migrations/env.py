@@ -6,6 +6,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 import api.tables
 import takings.ledger.tables
@@ -49,14 +50,13 @@ def run(connection: Connection) -> None:
 
 async def online() -> None:
     """Connect as the owner, run, and let go."""
-    engine = create_async_engine(attributes["url"])
+    engine = create_async_engine(attributes["url"], poolclass=NullPool)  # a lock must not linger
     async with engine.connect() as connection:
         # Two that start at once: the second waits here, and then finds nothing to do.
         await connection.exec_driver_sql("SELECT pg_advisory_lock(hashtext('takings migrations'))")
         await connection.commit()
         await connection.run_sync(run)
         await connection.commit()
-    await engine.dispose()
 
 
 if context.is_offline_mode():

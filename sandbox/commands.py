@@ -41,6 +41,7 @@ def routes(box: Sandbox) -> list[Route]:
     looks: dict[str, Verb] = {
         "clock": lambda: {"now": box.now},
         "events": lambda: box.events,
+        "faults": lambda: {"struck": box.faults.struck},
         "requests": lambda: [_plain(logged) for logged in box.requests],
     }
     return [

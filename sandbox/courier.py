@@ -44,8 +44,9 @@ class Courier:
                     self._start(state, heapq.heappop(state.outbox))
                 else:
                     self._slots.release()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._pause(state))
+            with suppress(TimeoutError):  # wait_for could swallow a cancellation here
+                async with asyncio.timeout(self._pause(state)):
+                    await self._changed.wait()
 
     def _ready(self, state: State) -> bool:
         return not self.held and bool(state.outbox) and state.outbox[0].due <= time.monotonic()

@@ -1,6 +1,7 @@
 """Faults on demand: what goes wrong with a call, and what goes wrong with a delivery."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass, fields
 from random import Random
 from typing import Any
@@ -61,6 +62,7 @@ class Faults:
     def __init__(self, seed: int = 0) -> None:
         self.calls: list[CallFault] = []
         self.delivery = DeliveryFaults()
+        self.struck: Counter[str] = Counter()  # how often each delivery fault has happened
         self._chance = Random(f"faults:{seed}")  # noqa: S311  it has to replay, not to be secret
 
     def call(
@@ -106,6 +108,7 @@ class Faults:
             return False
         if self.delivery.times is not None:
             self.delivery.times -= 1
+        self.struck[fault] += 1
         return True
 
     def jitter(self) -> float:

@@ -58,7 +58,7 @@ async def refusal(connection: asyncpg.Connection, *statements: str) -> str:
             for statement in statements:
                 await connection.execute(statement)
     except asyncpg.PostgresError as error:
-        return error.constraint_name or type(error).__name__  # type: ignore[attr-defined]
+        return error.constraint_name or type(error).__name__
     return "nothing"
 
 
@@ -67,7 +67,8 @@ async def tables(connection: asyncpg.Connection, *parents: str) -> list[str]:
     rows = await connection.fetch(
         """SELECT c.relname FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-              AND ($1::text[] = '{}' OR c.relname = ANY($1) OR i.inhparent::regclass::text = ANY($1))
+              AND ($1::text[] = '{}'
+                   OR c.relname = ANY($1) OR i.inhparent::regclass::text = ANY($1))
             ORDER BY 1""",
         parents,
     )
@@ -81,7 +82,7 @@ async def every_byte(url: str, *only: str) -> dict[str, set[str]]:
             table: {
                 row["text"]
                 for row in await connection.fetch(
-                    f"SELECT concat(tableoid, ctid, xmin, t) AS text FROM {table} t"  # noqa: S608
+                    f"SELECT concat(tableoid, ctid, xmin, t) AS text FROM {table} t"
                 )
             }
             for table in await tables(connection, *only)
@@ -114,7 +115,7 @@ def counted(database: Database) -> Iterator[list[str]]:
 
 async def count(database: Database, table: str) -> int:
     """How many rows a table has."""
-    rows = await database.run(fetch, f"SELECT count(*) AS n FROM {table}")  # noqa: S608
+    rows = await database.run(fetch, f"SELECT count(*) AS n FROM {table}")
     return int(rows[0].n)
 
 

@@ -10,7 +10,7 @@ from sandbox.control import Sandbox
 from takings.database import Database, fetch
 from takings.ledger import checks
 from takings.money import Money
-from takings.payments import stripe, webhooks
+from takings.payments import objects, webhooks
 from takings.records import new_id
 from takings.spaces import hosts, spaces
 from takings.spaces.agreements import Share
@@ -71,7 +71,7 @@ async def paid_tip(runtime: Runtime, box: Sandbox, minor: int, **named: object) 
 async def hear(runtime: Runtime, box: Sandbox, *, now: datetime | None = None) -> None:
     """Every event that the sandbox has, stored and handled; and what else is due."""
     moment = now or runtime.now()
-    notices = [("account", stripe.notice(event)) for event in box.events]
+    notices = [("account", objects.notice(event)) for event in box.events]
     await webhooks.receive(runtime.database, notices, now=moment)
     await worker.drain(runtime, moment)
 

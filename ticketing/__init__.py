@@ -1,0 +1,1 @@
+"""Ticketed Spaces: the next floor to be built; nothing is sold here yet."""

@@ -10,7 +10,7 @@ from typing import ParamSpec
 import asyncpg
 import typer
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from api import runtime
 from api.cli import output
@@ -25,6 +25,9 @@ FAILED, WRONG, INTERRUPTED = 1, 2, 130
 """Exit codes: what was asked for does not hold, could not be done, was not waited for."""
 
 NO_TABLE = "42P01"
+
+REFUSALS = (DBAPIError, asyncpg.PostgresError, ArgumentError, ValidationError, OSError)
+"""What PostgreSQL, the network and the settings raise, when it is none of our errors."""
 
 
 class BadSettings(Invalid):
@@ -58,7 +61,7 @@ def awaited(command: Callable[P, Awaitable[None]]) -> Callable[P, None]:
         except TakingsError as error:
             output.refuse(error)
             raise typer.Exit(WRONG) from error
-        except (DBAPIError, asyncpg.PostgresError, ValidationError, OSError) as error:
+        except REFUSALS as error:
             output.refuse(in_our_words(error))
             raise typer.Exit(WRONG) from error
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -68,14 +71,25 @@ def awaited(command: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
 
 async def _cancellable(command: Awaitable[None]) -> None:
-    """SIGTERM ends a command as Ctrl-C does: through every ``finally``."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    """Whatever tells a command to end does so once: what it leaves behind is put away in peace."""
+    task, told = asyncio.current_task(), asyncio.Event()
+
+    def end() -> None:
+        if task is not None and not told.is_set():
+            told.set()
+            task.cancel()
+
+    _on_signals(end)
     try:
         await command
     except BaseExceptionGroup as group:  # tasks that failed together: one is enough to tell
         raise group.exceptions[0] from group
+
+
+def _on_signals(told: Callable[[], None]) -> None:
+    """Ctrl-C, SIGTERM and a terminal that is closed are all the same to us."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, told)
 
 
 def in_our_words(error: Exception) -> TakingsError:
@@ -83,6 +97,8 @@ def in_our_words(error: Exception) -> TakingsError:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return BadSettings(name=".".join(map(str, first["loc"])), why=first["msg"])
+    if isinstance(error, ArgumentError):
+        return BadSettings(name="database_url", why="it is no address of a PostgreSQL")
     if (getattr(error, "sqlstate", None) or state(error)) == NO_TABLE:
         return NotMigrated()
     if isinstance(error, OSError):
@@ -93,15 +109,14 @@ def in_our_words(error: Exception) -> TakingsError:
 
 def stopping() -> asyncio.Event:
     """An event that Ctrl-C and SIGTERM set; the second one does not wait any more."""
-    stop, task, loop = asyncio.Event(), asyncio.current_task(), asyncio.get_running_loop()
+    stop, task = asyncio.Event(), asyncio.current_task()
 
     def told() -> None:
         if stop.is_set() and task is not None:
             task.cancel()
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told)
+    _on_signals(told)
     return stop
 
 

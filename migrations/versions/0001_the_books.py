@@ -229,6 +229,101 @@ SELECT open_month((date_trunc('month', now()) + n * interval '1 month')::date)
   FROM generate_series(0, 2) AS n;
 """
 
+# The one statement of ``journal.post``, here so that its plan may be kept: planning it takes as
+# long as running it.  A plan kept from when tables were empty does no harm where their sizes cannot sway
+# it: it reads none but ``accounts``, and that by its key.  The arrays are columns: the entries, then
+# the accounts that they need, then their legs.
+POST = """
+CREATE FUNCTION post(
+  entry_ids text[], keys text[], kinds text[], subjects text[], moments timestamptz[],
+  sources text[], narrations text[], facts text[],
+  names text[], currencies char(3)[], slot_counts smallint[], owing boolean[],
+  leg_entries text[], leg_numbers smallint[], leg_places bigint[], leg_minors bigint[],
+  leg_lines text[],
+  instant timestamptz
+) RETURNS SETOF varchar LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+BEGIN
+  RETURN QUERY
+  WITH
+  given AS (
+    SELECT *
+      FROM unnest(entry_ids, keys, kinds, subjects, moments, sources, narrations, facts)
+        AS g (id, key, kind, subject, happened_at, source, narration, metadata)
+  ),
+  claimed AS (
+    INSERT INTO entry_keys (key, entry_id)
+    SELECT key, id FROM given ORDER BY key
+    ON CONFLICT (key) DO NOTHING
+    RETURNING key, entry_id
+  ),
+  needed AS (
+    SELECT u.*,
+           (SELECT a.id FROM accounts a WHERE a.name = u.name AND a.currency = u.currency) AS id
+      FROM unnest(names, currencies, slot_counts, owing)
+           WITH ORDINALITY AS u (name, currency, slots, owes_only, place)
+  ),
+  opened AS (  -- DO UPDATE, so that one opened by someone else a moment ago is returned as well;
+               -- of no key's column, or its lock would meet the foreign keys' and deadlock
+    INSERT INTO accounts AS a (name, currency, slots, owes_only)
+    SELECT name, currency, slots, owes_only FROM needed WHERE id IS NULL ORDER BY name, currency
+    ON CONFLICT (name, currency) DO UPDATE SET slots = a.slots
+    RETURNING id, name, currency
+  ),
+  account AS (
+    SELECT n.place, coalesce(n.id, o.id) AS id, n.currency,
+           (pg_backend_pid() % n.slots)::smallint AS slot
+      FROM needed n LEFT JOIN opened o USING (name, currency)
+  ),
+  leg AS (
+    SELECT p.entry_id, p.n, p.minor, p.line, p.place, g.happened_at,
+           a.id AS account_id, a.slot, a.currency
+      FROM unnest(leg_entries, leg_numbers, leg_places, leg_minors, leg_lines)
+           WITH ORDINALITY AS p (entry_id, n, account, minor, line, place)
+      JOIN claimed c ON c.entry_id = p.entry_id
+      JOIN given g ON g.id = p.entry_id
+      JOIN account a ON a.place = p.account
+  ),
+  moved AS (
+    INSERT INTO balances AS b (account_id, slot, minor, seq)
+    SELECT account_id, slot, sum(minor), count(*)
+      FROM leg GROUP BY account_id, slot ORDER BY account_id, slot
+    ON CONFLICT (account_id, slot)
+    DO UPDATE SET minor = b.minor + excluded.minor, seq = b.seq + excluded.seq
+    RETURNING account_id, slot, minor, seq
+  ),
+  stamp AS MATERIALIZED (  -- read only when every slot above is locked
+    SELECT coalesce(instant, clock_timestamp()) AS posted_at, b.zone
+      FROM (SELECT count(*) FROM moved) AS locked, books b
+  ),
+  day AS (
+    INSERT INTO day_balances AS d (account_id, day, slot, minor)
+    SELECT l.account_id, (l.happened_at AT TIME ZONE 'UTC')::date, l.slot, sum(l.minor)
+      FROM leg l, stamp GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT (account_id, day, slot) DO UPDATE SET minor = d.minor + excluded.minor
+  ),
+  entry AS (
+    INSERT INTO entries
+      (id, posted_at, key, kind, happened_at, period, subject, source, narration, metadata)
+    SELECT g.id, s.posted_at, g.key, g.kind, g.happened_at,
+           date_trunc('month', g.happened_at AT TIME ZONE s.zone)::date,
+           g.subject, g.source, g.narration, g.metadata::jsonb
+      FROM given g JOIN claimed c ON c.entry_id = g.id, stamp s
+  ),
+  posting AS (
+    INSERT INTO postings
+      (entry_id, posted_at, n, account_id, slot, seq, happened_at, minor, balance, currency, line)
+    SELECT l.entry_id, s.posted_at, l.n, l.account_id, l.slot,
+           m.seq - count(*) OVER later, l.happened_at, l.minor,
+           m.minor - coalesce(sum(l.minor) OVER later, 0), l.currency, l.line
+      FROM leg l JOIN moved m USING (account_id, slot), stamp s
+    WINDOW later AS (PARTITION BY l.account_id, l.slot ORDER BY l.place
+                     ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
+  )
+  SELECT claimed.key FROM claimed;
+END $$;
+"""
+
 GRANTS = """
 GRANT SELECT ON books, journal TO {app};
 GRANT SELECT, INSERT ON entry_keys, entries, postings TO {app};
@@ -241,6 +336,7 @@ GRANT EXECUTE ON FUNCTION open_month(date) TO {app};
 
 DROPS = """
 DROP VIEW journal;
+DROP FUNCTION post;
 DROP TABLE day_balances, balances, postings, entries, entry_keys, accounts, books;
 DROP FUNCTION open_month(date);
 DROP FUNCTION make_final(regclass);
@@ -253,7 +349,7 @@ DROP FUNCTION postings_are_whole();
 
 def upgrade() -> None:
     grants = GRANTS.format(app=context.config.attributes["app_role"])
-    for statement in statements(TABLES, WHOLE, FINAL, MONTHS, grants):
+    for statement in statements(TABLES, WHOLE, FINAL, MONTHS, POST, grants):
         op.execute(statement)
 
 

@@ -43,84 +43,10 @@ class OutOfOrder(Conflict):
 
 
 POST = """
-WITH
-given AS (
-  SELECT *
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
-                $6::text[], $7::text[], $8::text[])
-      AS g (id, key, kind, subject, happened_at, source, narration, metadata)
-),
-claimed AS (
-  INSERT INTO entry_keys (key, entry_id)
-  SELECT key, id FROM given ORDER BY key
-  ON CONFLICT (key) DO NOTHING
-  RETURNING key, entry_id
-),
-needed AS (
-  SELECT u.*, a.id
-    FROM unnest($9::text[], $10::text[], $11::smallint[], $12::boolean[])
-         WITH ORDINALITY AS u (name, currency, slots, owes_only, place)
-    LEFT JOIN accounts a USING (name, currency)
-),
-opened AS (  -- DO UPDATE, so that one opened by someone else a moment ago is returned as well;
-             -- of no key's column, or its lock would meet the foreign keys' and deadlock
-  INSERT INTO accounts AS a (name, currency, slots, owes_only)
-  SELECT name, currency, slots, owes_only FROM needed WHERE id IS NULL ORDER BY name, currency
-  ON CONFLICT (name, currency) DO UPDATE SET slots = a.slots
-  RETURNING id, name, currency
-),
-account AS (
-  SELECT n.place, coalesce(n.id, o.id) AS id, n.currency,
-         (pg_backend_pid() % n.slots)::smallint AS slot
-    FROM needed n LEFT JOIN opened o USING (name, currency)
-),
-leg AS (
-  SELECT p.entry_id, p.n, p.minor, p.line, p.place, g.happened_at,
-         a.id AS account_id, a.slot, a.currency
-    FROM unnest($13::text[], $14::smallint[], $15::bigint[], $16::bigint[], $17::text[])
-         WITH ORDINALITY AS p (entry_id, n, account, minor, line, place)
-    JOIN claimed c ON c.entry_id = p.entry_id
-    JOIN given g ON g.id = p.entry_id
-    JOIN account a ON a.place = p.account
-),
-moved AS (
-  INSERT INTO balances AS b (account_id, slot, minor, seq)
-  SELECT account_id, slot, sum(minor), count(*)
-    FROM leg GROUP BY account_id, slot ORDER BY account_id, slot
-  ON CONFLICT (account_id, slot)
-  DO UPDATE SET minor = b.minor + excluded.minor, seq = b.seq + excluded.seq
-  RETURNING account_id, slot, minor, seq
-),
-stamp AS MATERIALIZED (  -- read only when every slot above is locked
-  SELECT coalesce($18::timestamptz, clock_timestamp()) AS posted_at, b.zone
-    FROM (SELECT count(*) FROM moved) AS locked, books b
-),
-day AS (
-  INSERT INTO day_balances AS d (account_id, day, slot, minor)
-  SELECT l.account_id, (l.happened_at AT TIME ZONE 'UTC')::date, l.slot, sum(l.minor)
-    FROM leg l, stamp GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-  ON CONFLICT (account_id, day, slot) DO UPDATE SET minor = d.minor + excluded.minor
-),
-entry AS (
-  INSERT INTO entries
-    (id, posted_at, key, kind, happened_at, period, subject, source, narration, metadata)
-  SELECT g.id, s.posted_at, g.key, g.kind, g.happened_at,
-         date_trunc('month', g.happened_at AT TIME ZONE s.zone)::date,
-         g.subject, g.source, g.narration, g.metadata::jsonb
-    FROM given g JOIN claimed c ON c.entry_id = g.id, stamp s
-),
-posting AS (
-  INSERT INTO postings
-    (entry_id, posted_at, n, account_id, slot, seq, happened_at, minor, balance, currency, line)
-  SELECT l.entry_id, s.posted_at, l.n, l.account_id, l.slot,
-         m.seq - count(*) OVER later, l.happened_at, l.minor,
-         m.minor - coalesce(sum(l.minor) OVER later, 0), l.currency, l.line
-    FROM leg l JOIN moved m USING (account_id, slot), stamp s
-  WINDOW later AS (PARTITION BY l.account_id, l.slot ORDER BY l.place
-                   ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
-)
-SELECT key FROM claimed
+SELECT key FROM post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                     $18) AS key
 """
+"""The database's own function, in the first migration."""
 
 
 async def post(

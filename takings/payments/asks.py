@@ -7,19 +7,18 @@ key and with the same parameters, so that Stripe does it once.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
-from takings.errors import Conflict
-from takings.payments.stripe import CLOCK_BOUND, KEY_LIFE, Call, Object, Stripe, StripeStuck
-
-log = structlog.get_logger()
+from takings.errors import Conflict, Unavailable
+from takings.payments.objects import Object
+from takings.payments.stripe import CLOCK_BOUND, KEY_LIFE, Call, Stripe, StripeStuck
 
 LEASE = timedelta(seconds=60)
 """Longer than all tries of one call to Stripe together."""
@@ -60,6 +59,8 @@ SELECT key FROM asks
  WHERE answered_at IS NULL AND leased_until <= $1 ORDER BY leased_until LIMIT $2
 """
 
+FREE = "UPDATE asks SET leased_until = $2 WHERE key = $1 AND answered_at IS NULL"
+
 ANSWERED = "UPDATE asks SET answered_at = $2 WHERE key = $1 AND answered_at IS NULL RETURNING key"
 
 
@@ -82,18 +83,21 @@ async def take(database: Database, key: str, now: datetime) -> Ask | None:
     return None
 
 
-async def answer(door: Stripe, ask: Ask) -> Object | None:
+async def answer(database: Database, door: Stripe, ask: Ask, now: datetime) -> Object | None:
     """What Stripe made of an ask; None if it made nothing and must not be asked again.
 
     Where asking again would not be safe (Stripe may have forgotten the key) or of no use (it
-    failed, and will repeat that), Stripe's own list says what became of it.
+    failed, and will repeat that), Stripe's own list says what became of it.  Where Stripe is away
+    the ask is free again for whoever comes next.
     """
-    if not ask.expired:
-        try:
-            return await door.ask(ask.call, ask.params, ask.key)
-        except StripeStuck:
-            log.warning("ask_stuck", key=ask.key)
-    return await door.find(ask.call, ask.params["metadata"], ask.asked_at - CLOCK_BOUND)
+    try:
+        if not ask.expired:
+            with suppress(StripeStuck):
+                return await door.ask(ask.call, ask.params, ask.key)
+        return await door.find(ask.call, ask.params["metadata"], ask.asked_at - CLOCK_BOUND)
+    except Unavailable:
+        await database.run(fetch, FREE, ask.key, now)
+        raise
 
 
 async def answered(session: AsyncSession, key: str, now: datetime) -> bool:

@@ -16,7 +16,7 @@ from takings.ledger.entries import Entry, Posting, moving
 from takings.money import Money
 from takings.payments import fees, refunds
 from takings.payments.allotments import columns
-from takings.payments.stripe import CashLine
+from takings.payments.objects import CashLine
 
 TARGETS: Mapping[str, str] = {
     "charge": accounts.CHARGES,

@@ -11,9 +11,10 @@ from datetime import datetime
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
-from takings.payments import payments, refunds, stripe
+from takings.payments import objects, payments, refunds
+from takings.payments.objects import Object
 from takings.payments.payments import Paid, Settlement
-from takings.payments.stripe import Object, Stripe
+from takings.payments.stripe import Stripe
 
 Proof = Callable[[Object], Paid | None]
 
@@ -40,7 +41,7 @@ def by_charge(found: Object) -> Paid | None:
         currency=found["currency"],
         intent=found["payment_intent"],
         charge=found["id"],
-        paid_at=stripe.moment(found["created"]),
+        paid_at=objects.moment(found["created"]),
     )
 
 
@@ -55,7 +56,7 @@ def by_session(found: Object) -> Paid | None:
         currency=found["currency"],
         intent=found["payment_intent"],
         charge=None,
-        paid_at=stripe.moment(found["created"]),
+        paid_at=objects.moment(found["created"]),
     )
 
 

@@ -157,7 +157,7 @@ async def ask(
     """
     payment = order.key.partition(":")[2]
     try:
-        answer = await asks.answer(door, order)
+        answer = await asks.answer(database, door, order, now)
     except (CardDeclined, StripeRefused):
         await database.run(_over, order.key, payment, now)
         raise

@@ -15,9 +15,9 @@ from takings.errors import Corrupt, NotFound
 from takings.ledger import accounts, journal
 from takings.ledger.entries import Entry, Posting
 from takings.money import Money
-from takings.payments import allotments, fees, lines, stripe
+from takings.payments import allotments, fees, lines, objects
 from takings.payments.lines import Line
-from takings.payments.stripe import Object
+from takings.payments.objects import Object
 from takings.payments.tables import Payment
 
 Surface = Literal["checkout", "intent", "saved"]
@@ -71,7 +71,7 @@ def paid_by_intent(intent: Object) -> Paid:
         currency=intent["currency"],
         intent=intent["id"],
         charge=charge["id"] if isinstance(charge, dict) else charge,
-        paid_at=stripe.moment(intent["created"]),
+        paid_at=objects.moment(intent["created"]),
     )
 
 

@@ -21,9 +21,10 @@ from takings.errors import Conflict, Invalid, NotFound, Refused
 from takings.ledger import accounts, journal
 from takings.ledger.entries import Entry, Posting
 from takings.money import Money
-from takings.payments import allotments, asks, stripe
+from takings.payments import allotments, asks, objects
 from takings.payments.asks import Ask
-from takings.payments.stripe import Object, Stripe, StripeRefused
+from takings.payments.objects import Object
+from takings.payments.stripe import Stripe, StripeRefused
 from takings.payments.tables import Refund
 
 GONE = frozenset({"failed", "canceled"})
@@ -177,7 +178,7 @@ async def carry(database: Database, door: Stripe, ask: Ask, *, now: datetime) ->
     """Carry a refund's ask to Stripe and book the answer."""
     refund_id = ask.key.partition(":")[2]
     try:
-        answer = await asks.answer(door, ask)
+        answer = await asks.answer(database, door, ask, now)
     except StripeRefused as error:
         await database.run(_refuse, refund_id, error.message, now)
         raise
@@ -220,7 +221,7 @@ async def book(session: AsyncSession, refund_id: str, found: Object, now: dateti
     """
     refund = await _locked(session, refund_id)
     await asks.answered(session, f"refund:{refund_id}", now)
-    at = stripe.moment(found["created"])
+    at = objects.moment(found["created"])
     if refund.state in ("asked", "refused"):
         if refund.state == "asked":
             await fetch(session, UNRESERVE, refund_id)

@@ -7,8 +7,7 @@ nothing unless told, and accepts signatures from the future; all of that is clos
 
 import functools
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
 import orjson
@@ -17,9 +16,10 @@ import stripe
 
 from takings.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from takings.money import exponent
+from takings.payments import objects
+from takings.payments.objects import CashLine, NotFromStripe, Notice, Object
 
 Call = Literal["payment_intents.create", "checkout.sessions.create", "refunds.create"]
-Object = dict[str, Any]
 
 PAGE = 100
 TIMEOUT_S = 10.0
@@ -68,13 +68,6 @@ class StripeRefused(Refused):
     """
 
 
-class NotFromStripe(Invalid):
-    """The request is not a webhook of Stripe's: {reason}.
-
-    Check the endpoint's signing secret, and that the body arrives byte for byte.
-    """
-
-
 class SecretMissing(Invalid):
     """The signing secret of the {endpoint} webhook endpoint is empty.
 
@@ -96,35 +89,6 @@ class AskedOtherwise(Conflict):
 
     A key belongs to one row of ours: find out who changed what it asks.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A verified webhook: what happened, and the object as it was then."""
-
-    id: str
-    type: str
-    api_version: str | None
-    account: str | None
-    created_at: datetime
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CashLine:
-    """One of Stripe's balance transactions, with the object that caused it."""
-
-    id: str
-    category: str
-    minor: int
-    fee: int
-    net: int
-    currency: str
-    created_at: datetime
-    available_on: datetime
-    available: bool
-    source: Object
-    source_id: str | None
 
 
 class Stripe:
@@ -200,13 +164,13 @@ class Stripe:
         """The page of balance transactions that came right after a known one, oldest first."""
         params = {"limit": PAGE, "expand": ["data.source"], "ending_before": known}
         answer = await _answer(self._client.v1.balance_transactions.list_async, params)
-        return [cash_line(found) for found in reversed(answer["data"])]
+        return [objects.cash_line(found) for found in reversed(answer["data"])]
 
     async def cash_since(self, since: datetime) -> AsyncIterator[Sequence[CashLine]]:
         """All balance transactions since an instant, page by page, newest page first."""
         params = {"expand": ["data.source"], "created": _since(since)}
         async for page in _pages(self._client.v1.balance_transactions.list_async, params):
-            yield [cash_line(found) for found in page]
+            yield [objects.cash_line(found) for found in page]
 
     async def undelivered(self, since: datetime) -> AsyncIterator[Sequence[Object]]:
         """Events since an instant that Stripe could not deliver, page by page."""
@@ -235,7 +199,7 @@ def verify(
     if abs(now.timestamp() - signed_at) > CLOCK_BOUND.total_seconds():
         raise NotFromStripe(reason="it was signed too long ago, or in the future")
     try:
-        return notice(orjson.loads(body), body, thin=thin)
+        return objects.notice(orjson.loads(body), body, thin=thin)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise NotFromStripe(reason="the body is not an event") from error
 
@@ -246,46 +210,6 @@ def _signed(text: str, header: str | None, secret: str) -> bool:
     except stripe.SignatureVerificationError:
         return False
     return True
-
-
-def notice(event: Object, body: bytes | None = None, *, thin: bool = False) -> Notice:
-    """An event of Stripe's as a notice; a thin one only where thin ones are taken."""
-    kind = event["object"]
-    if kind != "event" and not (thin and kind == "v2.core.event"):
-        raise NotFromStripe(reason=f"a {kind} does not belong here")
-    created = event["created"]
-    at = datetime.fromisoformat(created) if isinstance(created, str) else moment(created)
-    return Notice(
-        id=str(event["id"]),
-        type=str(event["type"]),
-        api_version=event.get("api_version"),
-        account=event.get("account") or event.get("context"),
-        created_at=at,
-        body=body or orjson.dumps(event),
-    )
-
-
-def moment(seconds: int) -> datetime:
-    """Stripe's seconds as an instant."""
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def cash_line(found: Object) -> CashLine:
-    """A balance transaction in our words."""
-    source = found["source"]
-    return CashLine(
-        id=found["id"],
-        category=found["reporting_category"],
-        minor=found["amount"],
-        fee=found["fee"],
-        net=found["net"],
-        currency=found["currency"],
-        created_at=moment(found["created"]),
-        available_on=moment(found["available_on"]),
-        available=found["status"] == "available",
-        source=source if isinstance(source, dict) else {},
-        source_id=source["id"] if isinstance(source, dict) else source,
-    )
 
 
 def _since(instant: datetime) -> dict[str, int]:

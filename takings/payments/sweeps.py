@@ -16,9 +16,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
 from takings.errors import TakingsError
-from takings.payments import asks, cash, facts, orders, payments, refunds, stripe, webhooks
+from takings.payments import asks, cash, facts, objects, orders, payments, refunds, webhooks
+from takings.payments.objects import CashLine
 from takings.payments.payments import Paid, Settlement
-from takings.payments.stripe import CashLine, Stripe
+from takings.payments.stripe import Stripe
 
 log = structlog.get_logger()
 
@@ -115,7 +116,7 @@ async def lost_events(database: Database, door: Stripe, *, since: datetime, now:
     """Store the events that Stripe could not deliver, as if they had come; answer how many."""
     stored = 0
     async for page in door.undelivered(since):
-        told = [stripe.notice(event) for event in page]
+        told = [objects.notice(event) for event in page]
         notices = [("connect" if one.account else "account", one) for one in told]
         stored += sum(await webhooks.receive(database, notices, now=now)) if notices else 0
     return stored

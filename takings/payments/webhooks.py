@@ -21,8 +21,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings.database import Database, fetch
 from takings.errors import NotFound, Unavailable
 from takings.payments import facts
+from takings.payments.objects import Notice
 from takings.payments.payments import Settlement
-from takings.payments.stripe import API_VERSION, Notice, Stripe
+from takings.payments.stripe import API_VERSION, Stripe
 
 log = structlog.get_logger()
 
@@ -171,7 +172,7 @@ async def _parked(session: AsyncSession, row: Row[Any], now: datetime) -> bool:
 
 
 async def _knows(session: AsyncSession, account: str) -> bool:
-    return bool(await fetch(session, "SELECT FROM hosts WHERE stripe_account = $1", account))
+    return bool(await fetch(session, "SELECT id FROM hosts WHERE stripe_account = $1", account))
 
 
 async def _failed(session: AsyncSession, row: Row[Any], error: Exception, now: datetime) -> None:

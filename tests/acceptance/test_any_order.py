@@ -18,7 +18,7 @@ from sandbox.control import Sandbox
 from takings.database import Database, fetch
 from takings.ledger import journal
 from takings.ledger.entries import Entry
-from takings.payments import payments, stripe, sweeps, webhooks
+from takings.payments import objects, payments, sweeps, webhooks
 from tests import stories
 from tests.conftest import PROVE, Fresh
 
@@ -57,7 +57,7 @@ async def deliver(
             for copy in range(dice.randint(1, 3)):
                 same = event if dice.random() < 0.5 else event | {"id": f"{event['id']}_{copy}"}
                 await webhooks.receive(
-                    runtime.database, [("account", stripe.notice(same))], now=runtime.now()
+                    runtime.database, [("account", objects.notice(same))], now=runtime.now()
                 )
                 await webhooks.process(
                     runtime.database, runtime.stripe, SETTLEMENT, now=runtime.now()

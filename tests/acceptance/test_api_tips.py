@@ -169,13 +169,18 @@ async def test_another_tip_under_the_same_id_is_a_conflict(client: httpx.AsyncCl
     assert (answer.status_code, answer.json()["code"]) == (409, "tip_differs")
 
 
-async def test_while_stripe_is_away_the_answer_is_503_and_the_same_tip_can_be_sent_again(
-    box: Sandbox, client: httpx.AsyncClient
+async def test_while_stripe_is_away_the_answer_is_503_and_the_tip_goes_on_later(
+    runtime: Runtime, box: Sandbox, client: httpx.AsyncClient
 ) -> None:
-    box.faults.call("500", "/v1/payment_intents", times=3)
+    box.faults.call("503", "/v1/payment_intents", times=3)
     answer = await client.post("/v1/tips", json=wish(id="tip_one"))
-    assert (answer.status_code, answer.json()["retryable"]) == (503, True)
+    assert (answer.status_code, answer.json()["code"]) == (503, "stripe_away")
+    assert answer.json()["retryable"]
     assert answer.headers["retry-after"] == "1"
+    await worker.drain(runtime, stories.later(minutes=2))
+    again = (await client.post("/v1/tips", json=wish(id="tip_one"))).json()
+    assert (again["state"], again["client_secret"] is not None) == ("pending", True)
+    assert len(box.state.table("payment_intent").rows) == 1
 
 
 async def test_a_refund_over_http_is_exact_and_repeatable(

@@ -4,8 +4,7 @@ The control: with the verifier skipped, what it refuses gets in.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -19,7 +18,7 @@ from api.settings import Settings
 from sandbox.control import Sandbox
 from takings.database import Database, fetch
 from takings.errors import TakingsError
-from takings.payments import stripe
+from takings.payments import objects, stripe
 from tests.conftest import CONNECT_SECRET, SECRET
 
 ACCOUNT, CONNECT = "/webhooks/stripe", "/webhooks/stripe/connect"
@@ -109,33 +108,32 @@ async def stored(database: Database) -> list[tuple[str, str]]:
     return [(row.id, row.endpoint) for row in rows]
 
 
-def test_there_are_twelve_shapes() -> None:
-    assert len(SHAPES) == 12
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-async def test_a_forged_webhook_is_400_and_nothing_is_stored(
-    service: str, database: Database, shape: str
+async def test_twelve_forged_webhooks_are_400_and_nothing_is_stored(
+    service: str, database: Database
 ) -> None:
-    answer = await post(service, ACCOUNT, SHAPES[shape]())
-    code = "body_too_large" if shape == "oversize" else "not_from_stripe"
-    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    told = {}
+    for name, shape in SHAPES.items():
+        answer = await post(service, ACCOUNT, shape())
+        told[name] = (answer.status_code, answer.json()["code"])
+    assert told == dict.fromkeys(SHAPES, (400, "not_from_stripe")) | {
+        "oversize": (400, "body_too_large")
+    }
+    assert len(told) == 12
     assert await stored(database) == []
 
 
-@pytest.mark.parametrize("shape", ["wrong secret", "tampered byte", "old", "no signature at all"])
-async def test_with_the_verifier_skipped_the_same_webhook_gets_in(
-    runtime: Runtime, database: Database, monkeypatch: pytest.MonkeyPatch, shape: str
+BELIEVABLE = ("wrong secret", "tampered byte", "re-serialised", "no v1", "old", "future")
+
+
+async def test_with_the_verifier_skipped_the_same_webhooks_get_in(
+    service: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def believe(
-        body: bytes, header: str | None, secrets: Sequence[str], *, thin: bool, now: datetime
-    ) -> stripe.Notice:
-        assert header is None or (secrets and now)
-        return stripe.notice(orjson.loads(body), body, thin=thin)
+    def believe(body: bytes, *_: Any, thin: bool, **__: Any) -> objects.Notice:
+        return objects.notice(orjson.loads(body), body, thin=thin)
 
     monkeypatch.setattr(stripe, "verify", believe)
-    async with serving.listening(runtime, "127.0.0.1", 0) as url:
-        assert (await post(url, ACCOUNT, SHAPES[shape]())).status_code == 200
+    for name in BELIEVABLE:
+        assert (await post(service, ACCOUNT, SHAPES[name]())).status_code == 200
     assert await stored(database) == [("evt_forged", "account")]
 
 

@@ -10,7 +10,7 @@ from sandbox.control import Sandbox
 from takings.database import fetch
 from takings.ledger import accounts
 from takings.payments import cash
-from takings.payments.stripe import CashLine
+from takings.payments.objects import CashLine
 from tests import stories
 
 

@@ -6,12 +6,15 @@ import os
 import re
 import signal
 import sys
-from dataclasses import dataclass
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
+import psutil
 import pytest
 
 from api import keys
@@ -42,10 +45,11 @@ class Cli:
     """The commands, run as processes of their own beside the sandbox."""
 
     env: dict[str, str]
+    started: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     async def start(self, *arguments: str, **env: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "api.cli", *arguments),
             cwd=ROOT,
             env=self.env | env,
@@ -53,6 +57,8 @@ class Cli:
             stdout=pipe,
             stderr=pipe,
         )
+        self.started.append(process)
+        return process
 
     async def __call__(self, *arguments: str, **env: str) -> Said:
         process = await self.start(*arguments, **env)
@@ -61,7 +67,7 @@ class Cli:
 
 
 @pytest.fixture
-def cli(settings: Settings, tmp_path: Path) -> Cli:
+async def cli(settings: Settings, tmp_path: Path) -> AsyncIterator[Cli]:
     told = {
         "TAKINGS_DATABASE_URL": str(settings.database_url),
         "TAKINGS_OWNER_URL": str(settings.owner_url),
@@ -71,7 +77,12 @@ def cli(settings: Settings, tmp_path: Path) -> Cli:
         "TAKINGS_STRIPE_WEBHOOK_SECRETS": SECRET,
         "TAKINGS_STRIPE_CONNECT_SECRETS": CONNECT_SECRET,
     }
-    return Cli({**os.environ, **told})
+    found = Cli({**os.environ, **told, "TMPDIR": str(tmp_path)})
+    yield found
+    for process in found.started:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.fixture
@@ -115,7 +126,7 @@ async def test_entries_are_found_by_subject_account_and_kind(cli: Cli, payment: 
     found = await cli("entries", "--kind", "earned", "--account", "clearing:charges", "--json")
     assert [entry["subject"] for entry in found.json["data"]] == [payment]
     assert (await cli("entries", "--account", "assets:bank", "--json")).json["data"] == []
-    assert "payment:" in (await cli("entries", "--limit", "1")).out
+    assert "clearing:charges" in (await cli("entries", "--limit", "1")).out
 
 
 async def test_hosts_and_spaces_are_listed(cli: Cli, payment: str) -> None:
@@ -237,11 +248,12 @@ async def test_a_wrong_setting_or_database_is_said_in_words(cli: Cli, server: Se
             ({"TAKINGS_PORT": "many"}, "bad_settings"),
             ({"TAKINGS_DATABASE_URL": "postgresql://a:b@127.0.0.1:1/none"}, "database_away"),
             ({"TAKINGS_DATABASE_URL": server.url(empty, "app")}, "not_migrated"),
-            ({"TAKINGS_DATABASE_URL": server.url(empty, "app").replace(":", ":x", 2)}, ""),
+            ({"TAKINGS_DATABASE_URL": server.url(empty, "app").replace("@", "x@")}, "no_access"),
+            ({"TAKINGS_DATABASE_URL": "my database"}, "bad_settings"),
         ):
             said = await cli("hosts", **env)
             assert said.code == 2, env
-            assert f"({code}" in said.err
+            assert f"({code})" in said.err
             assert "Traceback" not in said.err
     finally:
         await server.drop(empty)
@@ -274,6 +286,29 @@ async def test_the_doctor_finds_what_is_wrong(cli: Cli, fresh: Fresh) -> None:
     assert wrong == {"webhooks", "rights", "stripe"}
 
 
+@pytest.fixture
+def home() -> Iterator[str]:
+    """A home for an embedded PostgreSQL, where its user may pass through."""
+    with tempfile.TemporaryDirectory(prefix="takings-tests-") as name:
+        Path(name).chmod(0o711)
+        yield f"{name}/home"
+
+
+async def test_the_doctor_stops_a_server_that_outlived_its_killed_user(cli: Cli, home: str) -> None:
+    del cli.env["TAKINGS_DATABASE_URL"]
+    process = await cli.start("serve", "--port", "0", TAKINGS_HOME=home)
+    assert process.stdout is not None
+    assert await process.stdout.readline()
+    process.kill()
+    await process.wait()
+    found = await cli("doctor", "--json", "--stop", TAKINGS_HOME=home)
+    assert found.code == 0
+    assert found.json["data"][0]["what"].startswith("Stopped ")
+    assert not [
+        p for p in psutil.process_iter(["cmdline"]) if home in " ".join(p.info["cmdline"] or ())
+    ]
+
+
 @pytest.mark.parametrize("command", [("up", "--port", "0"), ("serve", "--port", "0")])
 async def test_the_service_says_where_it_is_and_stops_when_told(
     cli: Cli, command: tuple[str, ...]
@@ -297,8 +332,8 @@ async def test_the_sandbox_runs_alone_and_stops_when_told(cli: Cli) -> None:
     async with httpx.AsyncClient(base_url=line.split()[-1], trust_env=False) as client:
         assert (await client.get("/_sandbox/clock")).is_success
     process.send_signal(signal.SIGINT)
-    await process.communicate()
-    assert process.returncode == 0
+    _, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
 
 
 async def test_a_worker_settles_what_comes_and_stops_when_told(
@@ -306,12 +341,13 @@ async def test_a_worker_settles_what_comes_and_stops_when_told(
 ) -> None:
     await stories.room(runtime.database, runtime.now())
     sent = await stories.tip(runtime, 500)
+    box.webhook("http://127.0.0.1:1", SECRET)  # where nobody listens: all events get lost
     box.pay(sent.payment.intent_id)
     process = await cli.start("worker")
-    settled = "SELECT FROM tips WHERE settled_at IS NOT NULL"
-    async with asyncio.timeout(30):  # nobody delivers: its first sweep of lost events brings it
+    settled = "SELECT id FROM tips WHERE settled_at IS NOT NULL"
+    async with asyncio.timeout(30):  # it asks for what got lost
         while not await runtime.database.run(fetch, settled):
             await asyncio.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    await process.communicate()
-    assert process.returncode == 0
+    _, err = await process.communicate()
+    assert process.returncode == 0, err.decode()

@@ -9,7 +9,7 @@ from api.runtime import Runtime
 from api.settlement import SETTLEMENT
 from sandbox.control import Sandbox
 from takings.commission import Tier
-from takings.payments import stripe, sweeps, webhooks
+from takings.payments import objects, sweeps, webhooks
 from takings.policies import policies
 from takings.policies.presets import PRESETS
 from tests import stories
@@ -35,7 +35,7 @@ async def sent_and_paid(runtime: Runtime, box: Sandbox) -> str:
 
 async def hear_of_the_payment(runtime: Runtime, box: Sandbox) -> None:
     """The events arrive; no cash is swept."""
-    notices = [("account", stripe.notice(event)) for event in box.events]
+    notices = [("account", objects.notice(event)) for event in box.events]
     await webhooks.receive(runtime.database, notices, now=runtime.now())
     await webhooks.process(runtime.database, runtime.stripe, SETTLEMENT, now=runtime.now())
 

@@ -10,11 +10,12 @@ from api import worker
 from api.runtime import Runtime
 from api.settlement import SETTLEMENT
 from sandbox.control import Sandbox
-from takings.database import fetch
+from takings.database import Database, fetch
 from takings.errors import NotFound
-from takings.payments import stripe, webhooks
-from takings.payments.stripe import Notice
+from takings.payments import objects, stripe, webhooks
+from takings.payments.objects import Notice
 from tests import stories
+from tests.conftest import Fresh
 
 
 async def inbox(runtime: Runtime) -> dict[str, tuple[str, int, str | None]]:
@@ -33,7 +34,7 @@ def notice(kind: str, found: dict[str, Any], **more: object) -> Notice:
         "api_version": stripe.API_VERSION,
         "data": {"object": found},
     }
-    return dataclasses.replace(stripe.notice(event), **more)  # type: ignore[arg-type]
+    return dataclasses.replace(objects.notice(event), **more)  # type: ignore[arg-type]
 
 
 async def receive(runtime: Runtime, *notices: Notice) -> None:
@@ -95,6 +96,18 @@ async def test_what_no_retry_will_heal_is_parked_and_can_be_replayed(
     assert (await inbox(runtime))["evt_payment_intent.succeeded"][0] == "received"
     with pytest.raises(NotFound):
         await webhooks.replay(runtime.database, "evt_none", now=runtime.now())
+
+
+async def test_an_event_of_a_hosts_own_account_is_not_parked(
+    runtime: Runtime, fresh: Fresh
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    async with Database(fresh.owner) as owner:
+        link = "UPDATE hosts SET stripe_account = 'acct_ada' WHERE id = 'host_ada'"
+        await owner.run(fetch, link)
+    await receive(runtime, notice("payout.paid", {"object": "payout"}, account="acct_ada"))
+    await process(runtime)
+    assert [status for status, _, _ in (await inbox(runtime)).values()] == ["done"]
 
 
 async def test_an_event_that_fails_waits_longer_each_time_and_is_parked_in_the_end(
@@ -171,9 +184,9 @@ def test_a_thin_notification_is_a_notice_where_thin_ones_are_taken() -> None:
         "created": "2026-11-20T10:00:00.000Z",
         "context": "acct_1",
     }
-    found = stripe.notice(thin, thin=True)
+    found = objects.notice(thin, thin=True)
     assert (found.account, found.api_version) == ("acct_1", None)
     assert found.created_at.isoformat() == "2026-11-20T10:00:00+00:00"
     assert orjson.loads(found.body) == thin
-    with pytest.raises(stripe.NotFromStripe):
-        stripe.notice(thin)
+    with pytest.raises(objects.NotFromStripe):
+        objects.notice(thin)

@@ -1,5 +1,7 @@
 """Three surfaces of one act: a hosted Checkout, an embedded intent, a saved payment method."""
 
+import asyncio
+
 import pytest
 
 from api.runtime import Runtime
@@ -8,7 +10,7 @@ from takings.errors import TakingsError
 from takings.money import Money
 from takings.payments import asks, sweeps
 from takings.payments.orders import PaymentOver
-from takings.payments.stripe import CardDeclined, StripeAway
+from takings.payments.stripe import CardDeclined, Stripe, StripeAway
 from tests import stories
 from tipping import tips
 from tipping.tips import Surface, Wish
@@ -92,12 +94,31 @@ async def test_stripe_away_loses_nothing_and_the_same_tip_is_asked_once(
     box.faults.call(fault, "/v1/payment_intents$", times=3)
     with pytest.raises(StripeAway):
         await tips.send(runtime.database, runtime.stripe, wish("intent"), now=runtime.now())
+    sent = await tips.send(runtime.database, runtime.stripe, wish("intent"), now=runtime.now())
+    assert sent.payment.intent_id == box.state.table("payment_intent").rows[0]["id"]
+    assert len(box.state.table("payment_intent").rows) == 1
+
+
+async def test_what_a_crash_left_unasked_the_worker_asks_when_the_lease_is_over(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    with monkeypatch.context() as crash:
+        crash.setattr(Stripe, "ask", cancelled)
+        with pytest.raises(asyncio.CancelledError):
+            await tips.send(runtime.database, runtime.stripe, wish("intent"), now=runtime.now())
+    with pytest.raises(asks.InFlight):
+        await tips.send(runtime.database, runtime.stripe, wish("intent"), now=runtime.now())
     later = runtime.now() + asks.LEASE
     done = await sweeps.unanswered(runtime.database, runtime.stripe, tips.SETTLEMENT, now=later)
     assert done == 1
     sent = await tips.send(runtime.database, runtime.stripe, wish("intent"), now=later)
     assert sent.payment.intent_id == box.state.table("payment_intent").rows[0]["id"]
-    assert len(box.state.table("payment_intent").rows) == 1
+
+
+async def cancelled(*_: object) -> None:
+    """The process dies before anything is sent."""
+    raise asyncio.CancelledError
 
 
 async def test_where_stripe_will_only_repeat_its_failure_its_list_is_asked_instead(

@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl
 import jsonschema_rs
 
 from sandbox import Sandbox
+from sandbox.state import Logged
 from tests.contract import official, sdk
 
 CACHE = Path(__file__).parents[2] / "build/contract"
@@ -166,21 +167,27 @@ def violations(box: Sandbox) -> Iterator[str]:
 
 def _of_box(contract: Contract, box: Sandbox) -> Iterator[str]:
     for logged in box.requests:
-        if logged.version is None or logged.status is None or logged.replayed:
-            continue
-        where = f"{logged.method} {logged.path}"
-        if not 400 <= logged.status < 500:
-            params = request_params(logged.method, logged.path, logged.body, logged.query)
-            for wrong in of_request(contract, logged.method, logged.path, params):
-                yield f"{where} request: {wrong}"
-        for wrong in of_answer(contract, logged.method, logged.path, logged.status, logged.answer):
-            yield f"{where} answer {logged.status}: {wrong}"
+        if logged.version is not None:
+            for wrong in of_call(contract, logged):
+                yield f"{logged.method} {logged.path} {wrong}"
     for event in box.events:
         for wrong in of_event(contract, event):
             yield f"event {event['type']}: {wrong}"
     for event in box.notifications:
         for wrong in of_notification(contract, event):
             yield f"notification {event['type']}: {wrong}"
+
+
+def of_call(contract: Contract, logged: Logged) -> Iterator[str]:
+    """What is wrong with a request, unless it was refused, and with its first answer, if any."""
+    method, path, status = logged.method, logged.path, logged.status
+    if status is None or not 400 <= status < 500:
+        params = request_params(method, path, logged.body, logged.query)
+        for wrong in of_request(contract, method, path, params):
+            yield f"request: {wrong}"
+    if status is not None and not logged.replayed:
+        for wrong in of_answer(contract, method, path, status, logged.answer):
+            yield f"answer {status}: {wrong}"
 
 
 def request_params(method: str, path: str, body: bytes, query: str) -> Any:

@@ -149,8 +149,8 @@ async def test_connected_accounts_speak_to_their_own_endpoints(
             note = client.parse_event_notification(payload.decode(), header, "whsec_thin")
             # The SDK's fetch_*_async of a notification send a parameter that Stripe refuses.
             whole = await client.v2.core.events.retrieve_async(note.id)
-            account = await client.v2.core.accounts.retrieve_async(note.related_object.id)  # type: ignore[union-attr]
-            assert (whole.type, account.id, str(note.context)) == (note.type, host, host)  # type: ignore[union-attr]
+            account = await client.v2.core.accounts.retrieve_async(note.related_object.id)
+            assert (whole.type, account.id, str(note.context)) == (note.type, host, host)
             with pytest.raises(ValueError, match="thin event"):
                 stripe.Webhook.construct_event(payload, header, "whsec_thin")
         else:

@@ -86,6 +86,13 @@ async def test_a_wrong_request_fails_the_gate(
     assert complaint in str(broken.value)
 
 
+async def test_a_request_whose_answer_was_lost_is_looked_at_too(watched: Sandbox) -> None:
+    lost = replace(watched.state.requests[0], body=b"amount=1000", status=None, answer=b"")
+    watched.state.requests.append(lost)
+    with pytest.raises(gate.ContractBrokenError, match="currency"):
+        gate.check(watched)
+
+
 async def test_a_wrong_event_fails_the_gate(watched: Sandbox) -> None:
     row = watched.state.table("event").rows[-1]
     body = orjson.loads(row["body"])

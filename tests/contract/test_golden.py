@@ -109,7 +109,7 @@ async def test_transfers_a_reversal_and_a_refund_repeat_the_recording(
             "destination": host,
             "source_transaction": charges[answer["source_transaction"]].latest_charge.id,
         }
-        made[answer["id"]] = await client.v1.transfers.create_async(wish)  # type: ignore[arg-type]
+        made[answer["id"]] = await client.v1.transfers.create_async(wish)
         assert figures(made[answer["id"]], *names) == figures(answer, *names)
     for answer in answers("transfer_reversal"):
         reversal = await client.v1.transfers.reversals.create_async(

@@ -14,7 +14,7 @@ WISH = {"amount": 1_000, "currency": "eur"}
 
 async def create(client: stripe.StripeClient, key: str, **more: object) -> stripe.PaymentIntent:
     return await client.v1.payment_intents.create_async(
-        {**WISH, **more},  # type: ignore[typeddict-item]
+        {**WISH, **more},
         {"idempotency_key": key},
     )
 
@@ -132,7 +132,7 @@ async def test_the_controls_are_reached_over_http(
     client: stripe.StripeClient, box: Sandbox
 ) -> None:
     async with httpx.AsyncClient(base_url=f"{box.url}/_sandbox") as remote:
-        intent = await client.v1.payment_intents.create_async(WISH)  # type: ignore[arg-type]
+        intent = await client.v1.payment_intents.create_async(WISH)
         fee = await remote.post("/fees", json={"payment_intent": intent.id, "amount": 11})
         assert fee.json() == {"ok": True}
         paid = await remote.post("/pay", json={"payment_intent": intent.id})

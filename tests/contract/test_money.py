@@ -10,7 +10,7 @@ DAY = 86_400
 
 
 async def lines(client: stripe.StripeClient, **params: object) -> list[stripe.BalanceTransaction]:
-    page = await client.v1.balance_transactions.list_async({"limit": 100, **params})  # type: ignore[typeddict-item]
+    page = await client.v1.balance_transactions.list_async({"limit": 100, **params})
     return [line async for line in page.auto_paging_iter()]
 
 

@@ -98,7 +98,7 @@ async def money_on(client: stripe.StripeClient, pay: Pay, host: str) -> None:
 
 async def accounts(client: stripe.StripeClient, box: Sandbox, host: str) -> None:
     core = client.v2.core
-    other = await core.accounts.create_async(RECIPIENT)  # type: ignore[arg-type]
+    other = await core.accounts.create_async(RECIPIENT)
     await core.accounts.retrieve_async(host, {"include": ["requirements", "identity", "defaults"]})
     await core.accounts.update_async(host, {"display_name": "Ada L.", "metadata": {"a": "1"}})
     first = await core.accounts.list_async({"limit": 1})

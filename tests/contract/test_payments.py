@@ -193,11 +193,11 @@ async def test_a_payer_who_may_be_redirected_needs_a_way_back(
 
 async def test_unknown_parameters_and_unknown_ids_are_named(client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.InvalidRequestError) as unknown:
-        await client.v1.refunds.create_async({"amount": 1, "colour": "red"})  # type: ignore[typeddict-unknown-key]
+        await client.v1.refunds.create_async({"amount": 1, "colour": "red"})
     assert (unknown.value.code, unknown.value.param) == ("parameter_unknown", "colour")
     with pytest.raises(stripe.InvalidRequestError) as nested:
         await client.v1.payment_intents.create_async(
-            {"amount": 100, "currency": "eur", "automatic_payment_methods": {"on": True}}  # type: ignore[typeddict-item]
+            {"amount": 100, "currency": "eur", "automatic_payment_methods": {"on": True}}
         )
     assert nested.value.param == "automatic_payment_methods[on]"
     with pytest.raises(stripe.InvalidRequestError) as missing:

@@ -67,3 +67,11 @@ async def test_the_stripe_cli_can_trigger_events(event: str) -> None:
         said, _ = await trigger.communicate()
         assert trigger.returncode == 0, said.decode() + json.dumps([r.path for r in box.requests])
         assert event in [e["type"] for e in box.events]
+
+
+async def test_it_stops_even_when_something_has_just_become_due() -> None:
+    for _ in range(5):
+        started = time.monotonic()
+        async with sandbox.running() as box:
+            box.advance(10)  # wakes the courier and leaves it no time to sleep again
+        assert time.monotonic() - started < 2

@@ -91,10 +91,10 @@ async def test_a_hosts_own_payout_is_told_with_its_account(
     assert {event["account"] for event in told} == {host}
     assert told[-1]["type"] == "payout.reconciliation_completed"
     options = {"stripe_account": host}
-    seen = await client.v1.payouts.retrieve_async(payout["id"], None, options)  # type: ignore[arg-type]
+    seen = await client.v1.payouts.retrieve_async(payout["id"], None, options)
     assert (seen.status, seen.automatic) == ("paid", True)
     assert not (await client.v1.payouts.list_async()).data
-    theirs = await client.v1.balance_transactions.list_async(None, options)  # type: ignore[arg-type]
+    theirs = await client.v1.balance_transactions.list_async(None, options)
     assert [line.net for line in theirs.data] == [-5_000, 5_000]
 
 

@@ -32,8 +32,8 @@ SELECT 'function', proname, pg_get_functiondef(oid) || coalesce(proacl::text, ''
   FROM pg_proc WHERE pronamespace = 'public'::regnamespace
  UNION ALL
 SELECT 'grants', relname, concat(relacl, ARRAY(
-         SELECT attname || attacl::text FROM pg_attribute WHERE attrelid = c.oid AND attacl IS NOT NULL
-          ORDER BY 1))
+         SELECT attname || attacl::text FROM pg_attribute
+          WHERE attrelid = c.oid AND attacl IS NOT NULL ORDER BY 1))
   FROM pg_class c WHERE relnamespace = 'public'::regnamespace
  ORDER BY 1, 2, 3
 """
@@ -114,9 +114,16 @@ async def test_the_sql_to_run_by_hand_makes_the_same_schema(fresh: Fresh, empty:
     await asyncio.to_thread(migrations.check, empty.owner, APP)
 
 
-async def test_a_migration_waits_for_a_lock_two_seconds_and_no_longer(fresh: Fresh) -> None:
+async def test_a_migration_waits_for_a_lock_two_seconds_and_lets_go_of_its_own(
+    fresh: Fresh,
+) -> None:
+    before = await shape(fresh.owner)
     async with books.connected(fresh.owner) as reader, books.undone(reader):
         await reader.execute("LOCK TABLE tips IN ACCESS SHARE MODE")
         with pytest.raises(Exception, match="lock timeout"):
             await asyncio.to_thread(migrations.downgrade, fresh.owner, APP, "0001")
-    await asyncio.to_thread(migrations.check, fresh.owner, APP)
+    assert await shape(fresh.owner) == before
+    left = (
+        "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'"
+    )
+    assert await books.ask(fresh.owner, left) == [], "the next migration would wait for this one"

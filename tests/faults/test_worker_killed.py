@@ -9,7 +9,7 @@ from api.runtime import Runtime
 from api.settings import Settings, environment
 from sandbox.control import Sandbox
 from takings.database import fetch
-from takings.payments import stripe, webhooks
+from takings.payments import objects, webhooks
 from tests import stories
 
 TIPS = 60
@@ -64,7 +64,7 @@ async def test_a_worker_killed_in_the_middle_of_its_batches_loses_and_doubles_no
     for cycle in range(CYCLES):
         for one in sent[cycle::CYCLES]:
             box.pay(one.payment.intent_id)
-        notices = [("account", stripe.notice(event)) for event in box.events]
+        notices = [("account", objects.notice(event)) for event in box.events]
         await webhooks.receive(runtime.database, notices, now=runtime.now())
         worker = await start(settings)
         done = await count(runtime, DONE)

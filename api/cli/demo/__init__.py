@@ -39,5 +39,5 @@ async def _play(stage: Stage, seed: int, listeners: int) -> bool:
     lost = await closing.find_lost(stage)
     await closing.refund_some(stage, played)
     await closing.end(stage, rooms)
-    await closing.drain(stage)
-    return await report.reckoning(stage, played, lost)
+    still_open = await closing.drain(stage)
+    return await report.reckoning(stage, played, lost, still_open)

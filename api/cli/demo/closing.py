@@ -14,16 +14,17 @@ from takings.database import fetch
 from takings.money import Money
 from takings.payments import sweeps
 
-EVERY_FULL, EVERY_PARTIAL = 17, 11
+EVERY_FULL, EVERY_HALF, EVERY_TWICE_HALF = 17, 11, 13
 PATIENCE_S = 25.0
 
 OPEN = """
 SELECT (SELECT count(*) FROM events WHERE status <> 'done') AS events,
        (SELECT count(*) FROM asks WHERE answered_at IS NULL) AS asks,
        (SELECT count(*) FROM refunds WHERE state = 'asked') AS refunds,
-       (SELECT count(*) FROM (
-          SELECT FROM accounts a JOIN balances b ON b.account_id = a.id
-           WHERE a.name LIKE 'clearing:%' GROUP BY a.id HAVING sum(b.minor) <> 0) c) AS clearing
+       (SELECT count(*)
+          FROM (SELECT FROM accounts a JOIN balances b ON b.account_id = a.id
+                 WHERE a.name LIKE 'clearing:%' GROUP BY a.id HAVING sum(b.minor) <> 0) AS uneven
+       ) AS clearing_accounts
 """
 
 
@@ -37,21 +38,23 @@ async def find_lost(stage: Stage) -> int:
         runtime, now = stage.runtime, stage.runtime.now()
         since = now - timedelta(hours=1)
         lost = await sweeps.lost_events(runtime.database, runtime.stripe, since=since, now=now)
-        await drain(stage)
+    await drain(stage)
     output.console.print(f"{lost} webhooks never came; asking Stripe brought them all.")
     return lost
 
 
 async def refund_some(stage: Stage, played: Played) -> None:
-    """Some listeners get all of their tip back, some half of it, some half of it twice over."""
+    """Some listeners get all of their tip back, some half of it, some all of it in two halves."""
     asked: list[tuple[str, str, Money]] = []
     for n, (tip, wish) in enumerate(sorted(played.paid.items()), 1):
-        half = Money(wish.money.minor // 2, wish.money.currency)
+        payment, half = played.payments[tip], Money(wish.money.minor // 2, wish.money.currency)
         if n % EVERY_FULL == 0:
-            asked.append((f"ref_{tip}", played.payments[tip], wish.money))
-        elif n % EVERY_PARTIAL == 0:
-            asked.append((f"ref_{tip}_a", played.payments[tip], half))
-            asked.append((f"ref_{tip}_b", played.payments[tip], wish.money - half))
+            asked.append((f"ref_{tip}", payment, wish.money))
+        elif n % EVERY_TWICE_HALF == 0:
+            asked.append((f"ref_{tip}_a", payment, half))
+            asked.append((f"ref_{tip}_b", payment, wish.money - half))
+        elif n % EVERY_HALF == 0:
+            asked.append((f"ref_{tip}", payment, half))
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def twice(id_: str, payment: str, money: Money) -> None:
@@ -72,16 +75,15 @@ async def end(stage: Stage, rooms: Sequence[str]) -> None:
     for room in rooms:
         await post(stage.api, f"/v1/spaces/{room}/end", {})
     await post(stage.stripe, "/_sandbox/deliver", {})
-    with output.console.status("The rooms have ended; waiting until nothing is open …"):
-        await drain(stage)
 
 
-async def drain(stage: Stage) -> None:
-    """Work beside the worker until nothing is open, or patience has an end."""
+async def drain(stage: Stage) -> list[str]:
+    """Work beside the worker until nothing is open; what still is when patience has an end."""
     until = time.monotonic() + PATIENCE_S
-    while True:
-        await worker.drain(stage.runtime, stage.runtime.now())
-        found = (await stage.runtime.database.run(fetch, OPEN))[0]
-        if not any(found) or time.monotonic() > until:
-            return
-        await asyncio.sleep(0.2)
+    with output.console.status("Waiting until nothing is open …"):
+        while True:
+            await worker.drain(stage.runtime, stage.runtime.now())
+            [found] = await stage.runtime.database.run(fetch, OPEN)
+            if not any(found) or time.monotonic() > until:
+                return [f"Still open: {n} {what}." for what, n in found._asdict().items() if n]
+            await asyncio.sleep(0.2)

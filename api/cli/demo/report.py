@@ -1,7 +1,7 @@
 """The reckoning: the books, each host's money, every check, and where to look next."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from rich.markup import escape
 
@@ -11,7 +11,6 @@ from api.cli.demo.evening import Played
 from api.cli.demo.stage import STRIPE_KEY, Stage
 from takings.database import fetch
 from takings.ledger import balances
-from takings.ledger.accounts import Drawer
 from takings.money import Money
 
 UNSETTLED = """
@@ -21,12 +20,12 @@ SELECT id FROM unnest($1::text[]) AS paid (id)
 """
 
 
-async def reckoning(stage: Stage, played: Played, lost: int) -> bool:
+async def reckoning(stage: Stage, played: Played, lost: int, still_open: Sequence[str]) -> bool:
     """Show everything; whether it is all right."""
     await _trouble(stage, played, lost)
     books.print_trial(await stage.runtime.database.run(balances.trial))
     owed = await _hosts(stage)
-    wrong = [*await _unsettled(stage, played), *_misplaced(played, owed)]
+    wrong = [*still_open, *await _unsettled(stage, played), *misplaced(played, owed)]
     found = await verification.check(stage.runtime)
     for what in wrong:
         output.console.print(f"[red]✗ {escape(what)}[/]")
@@ -61,18 +60,12 @@ async def _hosts(stage: Stage) -> Counter[str]:
     together: Counter[str] = Counter()
     for host, name in evening.HOSTS.items():
         money = await stage.runtime.database.run(balances.of_host, host)
-        for drawers in money.values():
+        for currency, drawers in money.items():
             shown.add_row(name, output.amount(drawers["held"]), output.amount(drawers["available"]))
-            together.update({held.currency: held.minor for held in (sum_(drawers),)})
+            together[currency] += sum(held.minor for held in drawers.values())
         shown.add_section()
     output.console.print(shown)
     return together
-
-
-def sum_(drawers: Mapping[Drawer, Money]) -> Money:
-    """What lies in all drawers of one currency."""
-    first, *more = drawers.values()
-    return sum(more, first)
 
 
 async def _unsettled(stage: Stage, played: Played) -> list[str]:
@@ -80,7 +73,7 @@ async def _unsettled(stage: Stage, played: Played) -> list[str]:
     return [f"{row.id} was paid, but is not settled." for row in rows]
 
 
-def _misplaced(played: Played, owed: Counter[str]) -> list[str]:
+def misplaced(played: Played, owed: Counter[str]) -> list[str]:
     """Where the hosts' money is not what the listeners remember to have given and got back."""
     given: Counter[str] = Counter()
     for wish in played.paid.values():
@@ -101,7 +94,7 @@ def where_it_runs(stage: Stage) -> None:
     output.console.print(
         f"""
 It goes on until Ctrl-C.
-  API      {stage.api.base_url}   (docs: {stage.api.base_url}docs)
+  API      {stage.api.base_url}   (schema: {stage.api.base_url}v1/openapi.json)
   key      {stage.key}
   Stripe   {settings.stripe_api_base}
   logs     {stage.home}/*.log

@@ -1,0 +1,61 @@
+"""The product's service with one more route, which only reads the body: the webhooks' floor.
+
+``python -m benchmarks.receiver`` serves until its standard input is closed.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvloop
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api import runtime, serving
+from api.settings import Settings
+
+SECRET = "whsec_benchmarks"  # noqa: S105 - of nobody
+
+
+async def nothing(request: Request) -> Response:
+    """Read the body, answer 200."""
+    await request.body()
+    return Response()
+
+
+async def main(app_url: str, owner_url: str) -> None:
+    """Serve, and say where on the first line of standard output."""
+    settings = Settings(
+        _env_file=None,
+        database_url=app_url,
+        owner_url=owner_url,
+        stripe_api_key=SecretStr("sk_test_benchmarks"),
+        stripe_webhook_secrets=[SecretStr(SECRET)],
+        stripe_connect_secrets=[SecretStr(SECRET)],
+    )
+    async with runtime.running(settings, migrated=False) as held, listening(held) as url:
+        print(url, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+@asynccontextmanager
+async def listening(held: runtime.Runtime) -> AsyncIterator[str]:
+    """The product's own configuration of its server, around its own app."""
+    config = serving.configured(held)
+    service = config.app
+    service.router.routes.insert(0, Route("/nothing", nothing, methods=["POST"]))  # type: ignore[union-attr]
+    with serving.bound("127.0.0.1", 0) as listener:
+        server = serving.Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not task.done():  # noqa: ASYNC110 - it rings no bell
+            await asyncio.sleep(0.005)
+        yield "http://{}:{}".format(*listener.getsockname())
+        server.should_exit = True
+        await task
+
+
+if __name__ == "__main__":
+    uvloop.run(main(*sys.argv[1:]))
