@@ -1,6 +1,7 @@
 """The service as a running server: a task of the caller's event loop, stopped gracefully."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -44,6 +45,7 @@ async def listening(runtime: Runtime, host: str, port: int) -> AsyncIterator[str
     """
     with bound(host, port) as listener:
         server = Server(configured(runtime))
+        gc.freeze()  # what is made at the start stays: the collector need not look at it again
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             while not server.started and not task.done():  # noqa: ASYNC110 - it rings no bell

@@ -10,10 +10,10 @@ from benchmarks import floors, tips
 from benchmarks.measure import Figure, Side, compare, served
 from benchmarks.stage import CLIENTS, Stage
 from takings import records
-from takings.batching import Batcher
 from takings.database import Database
 from takings.ledger import journal
 from takings.ledger.entries import Entry
+from takings.ledger.writer import Writer
 
 BATCHES = 20
 SINGLES = 800
@@ -92,15 +92,11 @@ def smallest(stage: Stage) -> Side:
 def sharing(stage: Stage, callers: int) -> Side:
     """A side: what arrives while a commit is in flight becomes the next one."""
 
-    async def write(entries: Sequence[Entry]) -> Sequence[bool]:
-        new = await stage.database.run(journal.post, entries)
-        return [entry.key in new for entry in entries]
-
-    async def put(batcher: Batcher[Entry, bool], entry: Entry) -> None:
-        await batcher.put(entry)
+    async def post(writer: Writer, entry: Entry) -> None:
+        await writer.post(entry)
 
     async def side() -> float:
-        return await served([Batcher(write)] * callers, tips.earned(2 * SINGLES), put)
+        return await served([Writer(stage.database)] * callers, tips.earned(2 * SINGLES), post)
 
     return side
 

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -49,6 +50,7 @@ async def listening(held: runtime.Runtime) -> AsyncIterator[str]:
     service.router.routes.insert(0, Route("/nothing", nothing, methods=["POST"]))  # type: ignore[union-attr]
     with serving.bound("127.0.0.1", 0) as listener:
         server = serving.Server(config)
+        gc.freeze()
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not task.done():  # noqa: ASYNC110 - it rings no bell
             await asyncio.sleep(0.005)

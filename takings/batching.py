@@ -10,13 +10,14 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-Write = Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]
+Write = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
 
 
 class Batcher(Generic[Item, Answer]):
     """Hands what callers give to one writer, a batch at a time, and each its own answer.
 
-    ``write`` answers in the order of the items; what it raises, every caller of the batch gets.
+    ``write`` answers in the order of the items; an answer that is an exception is raised to its
+    caller, and what ``write`` itself raises, to every caller of the batch.
     """
 
     def __init__(self, write: Write[Item, Answer], *, most: int = 500) -> None:
@@ -50,5 +51,9 @@ class Batcher(Generic[Item, Answer]):
                     future.set_exception(error)
             return
         for (_, future), answer in zip(batch, answers, strict=True):
-            if not future.done():  # its caller may have given up
+            if future.done():  # its caller has given up
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
                 future.set_result(answer)

@@ -3,8 +3,8 @@
 Everything else either is handed a session (a step) or owns a ``Database`` (an act).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, TypeVar
 
 import asyncpg
@@ -12,7 +12,7 @@ import stamina
 from sqlalchemy.engine import Row, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.errors import Conflict, Corrupt, Invalid, Refused, TakingsError, Unavailable
@@ -107,6 +107,8 @@ class Database:
             },
         )
 
+        self._alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -116,23 +118,31 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction: all of it is kept, or nothing is."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
-            try:
-                async with session.begin():
-                    yield session
-            except (DBAPIError, PoolTimeout, OSError) as error:
-                ours = translated(error)
-                if ours is None:
-                    raise
-                raise ours from error
+        with in_our_words():
+            async with (
+                AsyncSession(self.engine, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
 
     async def run(self, step: Callable[..., Awaitable[Result]], *args: Any, **named: Any) -> Result:
         """Run a step in a transaction of its own, again if PostgreSQL asks for that."""
-        async for attempt in stamina.retry_context(on=must_try_again, attempts=8, wait_max=1.0):
-            with attempt:
-                async with self.transaction() as session:
-                    return await step(session, *args, **named)
-        raise AssertionError  # pragma: no cover - stamina returns or raises
+
+        async def once() -> Result:
+            async with self.transaction() as session:
+                return await step(session, *args, **named)
+
+        return await again(once)
+
+    async def fetch(self, sql: str, *args: Any) -> Sequence[Row[Any]]:
+        """Run one of our statements as a transaction of its own: one round trip, not three."""
+
+        async def once() -> Sequence[Row[Any]]:
+            with in_our_words():
+                async with self._alone.connect() as connection:
+                    return await _rows(connection, sql, args)
+
+        return await again(once)
 
     @asynccontextmanager
     async def listening(self, channel: str, ring: Callable[[], None]) -> AsyncIterator[None]:
@@ -159,9 +169,37 @@ class Database:
 
 async def fetch(session: AsyncSession, sql: str, *args: Any) -> Sequence[Row[Any]]:
     """Run one of our statements in the session's transaction; its arguments are $1 and so on."""
-    connection = await session.connection()
+    return await _rows(await session.connection(), sql, args)
+
+
+async def _rows(connection: AsyncConnection, sql: str, args: tuple[Any, ...]) -> Sequence[Row[Any]]:
     result = await connection.exec_driver_sql(sql, args)
     return result.all() if result.returns_rows else ()
+
+
+async def again(once: Callable[[], Awaitable[Result]]) -> Result:
+    """The result, if need be of a later try."""
+    try:
+        return await once()  # nearly always; the machinery of waiting is for the rest
+    except DBAPIError as error:
+        if not must_try_again(error):
+            raise
+    async for attempt in stamina.retry_context(on=must_try_again, attempts=8, wait_max=1.0):
+        with attempt:
+            return await once()
+    raise AssertionError  # pragma: no cover - stamina returns or raises
+
+
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """Whatever PostgreSQL says inside is said as an error of ours, where we have a word for it."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        ours = translated(error)
+        if ours is None:
+            raise
+        raise ours from error
 
 
 def must_try_again(error: Exception) -> bool:

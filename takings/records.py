@@ -6,6 +6,7 @@ A constraint's name is the law's name: ``database.py`` turns it into an error of
 import re
 import secrets
 import time
+from base64 import b32hexencode
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +15,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from takings.errors import Invalid
-
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZabcdefghjkmnpqrstvwxyz"  # ASCII order, no I L O U
-
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 ID_LAW = "{column} ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{{0,63}}$'"
@@ -47,16 +45,12 @@ class Row(SQLModel):
 
 
 def new_id(prefix: str) -> str:
-    """A new public id, ``prefix_`` and 23 characters: 48 bits of time, then 80 random ones.
+    """A new public id, ``prefix_`` and 26 characters: 48 bits of time, then 80 random ones.
 
     The time only keeps neighbours together in an index, as UUIDv7 does; nothing reads it back.
     """
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    digits = []
-    for _ in range(23):
-        number, digit = divmod(number, len(ALPHABET))
-        digits.append(ALPHABET[digit])
-    return f"{prefix}_{''.join(reversed(digits))}"
+    made = (time.time_ns() // 1_000_000).to_bytes(6) + secrets.token_bytes(10)
+    return f"{prefix}_{b32hexencode(made).decode().rstrip('=').lower()}"
 
 
 def check_id(*ids: str) -> None:

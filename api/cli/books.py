@@ -156,7 +156,7 @@ async def entries(
 ) -> None:
     """The journal, newest entry first."""
     async with loop.running() as runtime:
-        rows = await runtime.database.run(fetch, ENTRIES, subject, kind, account, limit)
+        rows = await runtime.database.fetch(ENTRIES, subject, kind, account, limit)
     found = [_entry(list(legs)) for _, legs in groupby(rows, key=lambda row: row.id)]
     if json:
         output.as_json({"object": "list", "data": found})

@@ -8,7 +8,6 @@ from rich.json import JSON
 
 from api.cli import loop, output
 from api.cli.output import AsJson
-from takings.database import fetch
 from takings.errors import NotFound
 from takings.payments import webhooks
 
@@ -36,7 +35,7 @@ async def list_(
 ) -> None:
     """The newest events first."""
     async with loop.running() as runtime:
-        rows = await runtime.database.run(fetch, LIST, status, type_, limit)
+        rows = await runtime.database.fetch(LIST, status, type_, limit)
     if json:
         output.as_json({"object": "list", "data": [row._asdict() for row in rows]})
         return
@@ -52,7 +51,7 @@ async def list_(
 async def show(event: str, *, json: AsJson = False) -> None:
     """One event, with the payload as Stripe sent it."""
     async with loop.running() as runtime:
-        rows = await runtime.database.run(fetch, SHOW, event)
+        rows = await runtime.database.fetch(SHOW, event)
     if not rows:
         raise NotFound(kind="event", id=event)
     found = rows[0]._asdict()

@@ -6,7 +6,6 @@ import typer
 
 from api.cli import loop, output
 from api.cli.output import AsJson
-from takings.database import fetch
 from takings.ledger import balances
 
 HOSTS = "SELECT id, name, stripe_account, created_at FROM hosts ORDER BY created_at, id LIMIT $1"
@@ -25,7 +24,7 @@ async def hosts(*, limit: Limit = 100, json: AsJson = False) -> None:
     async with loop.running() as runtime:
         found = [
             (row, await runtime.database.run(balances.of_host, row.id))
-            for row in await runtime.database.run(fetch, HOSTS, limit)
+            for row in await runtime.database.fetch(HOSTS, limit)
         ]
     if json:
         output.as_json(
@@ -58,7 +57,7 @@ async def hosts(*, limit: Limit = 100, json: AsJson = False) -> None:
 async def spaces(*, limit: Limit = 20, json: AsJson = False) -> None:
     """The Spaces, newest first."""
     async with loop.running() as runtime:
-        found = [row._asdict() for row in await runtime.database.run(fetch, SPACES, limit)]
+        found = [row._asdict() for row in await runtime.database.fetch(SPACES, limit)]
     if json:
         output.as_json({"object": "list", "data": found})
         return

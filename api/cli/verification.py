@@ -12,7 +12,6 @@ from api.checks import CHECKS
 from api.cli import loop, output
 from api.cli.output import AsJson
 from api.runtime import Runtime
-from takings.database import fetch
 from takings.errors import TakingsError
 from takings.ledger import checks
 from takings.ledger.checks import Check, Finding
@@ -61,7 +60,7 @@ async def _differences(runtime: Runtime) -> tuple[tuple[str, str], ...]:
             theirs = await runtime.stripe.balance()
         except TakingsError as error:
             return (("stripe", error.message),)
-        rows = await runtime.database.run(fetch, OURS)
+        rows = await runtime.database.fetch(OURS)
         ours = {(row.status, row.currency): row.minor for row in rows}
         found = compared(ours, theirs)
         if not found:

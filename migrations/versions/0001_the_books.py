@@ -229,10 +229,9 @@ SELECT open_month((date_trunc('month', now()) + n * interval '1 month')::date)
   FROM generate_series(0, 2) AS n;
 """
 
-# The one statement of ``journal.post``, here so that its plan may be kept: planning it takes as
-# long as running it.  A plan kept from when tables were empty does no harm where their sizes cannot sway
-# it: it reads none but ``accounts``, and that by its key.  The arrays are columns: the entries, then
-# the accounts that they need, then their legs.
+# The one statement of ``journal.post``, here to keep its plan: docs/decisions/posting.md.
+# A plan from when tables were empty does no harm: it looks into none but ``accounts``, by its key.
+# The arrays are columns: the entries, then the accounts that they need, then their legs.
 POST = """
 CREATE FUNCTION post(
   entry_ids text[], keys text[], kinds text[], subjects text[], moments timestamptz[],

@@ -6,11 +6,12 @@ clock is read after every slot is locked, ``posted_at`` never runs backwards wit
 running balance written beside each posting answers "as of" by one look into an index.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
 import orjson
+from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import database
@@ -67,18 +68,20 @@ async def post(
             raise KeyReused(key=entry.key)
     if not batch:
         return frozenset()
-    rows = await database.fetch(session, POST, *_columns(batch.values()), posted_at)
+    rows = await database.fetch(session, POST, *columns(batch.values()), posted_at)
     new = frozenset(row.key for row in rows)
     old = [entry for key, entry in batch.items() if key not in new]
     if old:
-        await _refuse_other_postings(session, old)
+        rows = await database.fetch(session, KNOWN, [entry.key for entry in old])
+        for entry in differing(old, rows):
+            raise KeyReused(key=entry.key)
     if posted_at is not None:
         for row in await database.fetch(session, LATER, list(new), posted_at):
             raise OutOfOrder(account=row.name, posted_at=posted_at)
     return new
 
 
-def _columns(batch: Collection[Entry]) -> tuple[list[Any], ...]:
+def columns(batch: Collection[Entry]) -> tuple[list[Any], ...]:
     """The batch as PostgreSQL takes it: one array for each column."""
     places: dict[tuple[str, str], int] = {}
     legs: list[tuple[str, int, int, int, str | None]] = []
@@ -116,14 +119,15 @@ SELECT e.key, e.id, a.name, p.minor, p.currency, p.line
 """
 
 
-async def _refuse_other_postings(session: AsyncSession, old: Sequence[Entry]) -> None:
-    """Compare every entry that was not written with the one that holds its key."""
-    known: dict[str, list[Posting]] = {entry.key: [] for entry in old}
-    for row in await database.fetch(session, KNOWN, list(known)):
-        known[row.key].append(Posting(row.name, Money(row.minor, row.currency), row.line))
+def differing(old: Iterable[Entry], rows: Iterable[Row[Any]]) -> Iterator[Entry]:
+    """Those of the entries whose key the journal holds with other postings, by KNOWN's rows."""
+    known: dict[str, list[Posting]] = {}
+    for row in rows:
+        posting = Posting(row.name, Money(row.minor, row.currency), row.line)
+        known.setdefault(row.key, []).append(posting)
     for entry in old:
-        if tuple(known[entry.key]) != entry.postings:
-            raise KeyReused(key=entry.key)
+        if tuple(known.get(entry.key, ())) != entry.postings:
+            yield entry
 
 
 LATER = """

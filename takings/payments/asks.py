@@ -75,7 +75,7 @@ async def write(
 
 async def take(database: Database, key: str, now: datetime) -> Ask | None:
     """The ask, if nobody has answered it and nobody else is at it."""
-    rows = await database.run(fetch, TAKE, key, now, LEASE)
+    rows = await database.fetch(TAKE, key, now, LEASE)
     for row in rows:
         params = orjson.loads(row.params) if isinstance(row.params, str) else row.params
         expired = now - row.first_asked_at > KEY_LIFE
@@ -96,7 +96,7 @@ async def answer(database: Database, door: Stripe, ask: Ask, now: datetime) -> O
                 return await door.ask(ask.call, ask.params, ask.key)
         return await door.find(ask.call, ask.params["metadata"], ask.asked_at - CLOCK_BOUND)
     except Unavailable:
-        await database.run(fetch, FREE, ask.key, now)
+        await database.fetch(FREE, ask.key, now)
         raise
 
 
@@ -107,4 +107,4 @@ async def answered(session: AsyncSession, key: str, now: datetime) -> bool:
 
 async def due(database: Database, now: datetime, *, limit: int = 100) -> Sequence[str]:
     """The keys of unanswered asks that nobody is at: what a crash or an outage left behind."""
-    return [row.key for row in await database.run(fetch, DUE, now, limit)]
+    return [row.key for row in await database.fetch(DUE, now, limit)]

@@ -126,7 +126,7 @@ SELECT p.id, p.state, coalesce(sum(l.returned), 0)::bigint AS returned
 async def learn(database: Database, door: Stripe, kind: str, found: Object) -> Learned:
     """Fetch what an event is about; no transaction is open meanwhile."""
     intent = found["payment_intent"]
-    rows = await database.run(fetch, KNOWN, _ours(found), intent)
+    rows = await database.fetch(KNOWN, _ours(found), intent)
     if not rows:
         return Learned(None)
     payment = rows[0]

@@ -38,7 +38,7 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value, swept_at = excluded.swe
 
 
 async def _cursor(database: Database, name: str) -> Row[Any] | None:
-    rows = await database.run(fetch, CURSOR, name)
+    rows = await database.fetch(CURSOR, name)
     return rows[0] if rows else None
 
 
@@ -74,7 +74,7 @@ async def all_cash(
         newest = newest or (page[0].id if page else None)
         booked += await _book(database, door, settlement, page, now)
     if newest is not None:
-        await database.run(fetch, ADVANCE, "cash", newest, now)
+        await database.fetch(ADVANCE, "cash", newest, now)
     return booked
 
 
@@ -148,7 +148,7 @@ async def open_payments(
     after a week a payment that nobody completed is left alone.
     """
     settled = 0
-    for row in await database.run(fetch, OPEN, now, before - ABANDONED, before, most):
+    for row in await database.fetch(OPEN, now, before - ABANDONED, before, most):
         kind, object_id = (
             ("checkout.sessions", row.session_id)
             if row.session_id

@@ -45,7 +45,7 @@ WITH stored AS (
   ON CONFLICT (id) DO NOTHING
   RETURNING id
 )
-SELECT id, pg_notify($9, '') FROM stored
+SELECT id, (SELECT pg_notify($9, '')) FROM stored  -- once for all of them
 """
 
 
@@ -62,7 +62,7 @@ async def receive(
         [notice.created_at for _, notice in notices],
         [notice.body for _, notice in notices],
     ]
-    rows = await database.run(fetch, STORE, *columns, now, CHANNEL)
+    rows = await database.fetch(STORE, *columns, now, CHANNEL)
     new = {row.id for row in rows}
     return [notice.id in new for _, notice in notices]
 
@@ -106,7 +106,7 @@ async def process(
         looked = await database.run(_facts, settlement, now)
     except Exception:  # noqa: BLE001 - whatever is wrong with one event must not hold up the rest
         looked = await _one_by_one(database, settlement, now)
-    for row in await database.run(fetch, DUE, now, list(facts.FETCHED), BATCH):
+    for row in await database.fetch(DUE, now, list(facts.FETCHED), BATCH):
         looked += 1
         await _fetched(database, door, row, settlement, now)
     return looked
@@ -193,7 +193,7 @@ UPDATE events SET status = 'received', next_at = $2, attempts = 0 WHERE id = $1 
 
 async def replay(database: Database, event_id: str, *, now: datetime) -> None:
     """Handle an event again, whatever became of it; what it did before is not done twice."""
-    if not await database.run(fetch, REPLAY, event_id, now):
+    if not await database.fetch(REPLAY, event_id, now):
         raise NotFound(kind="event", id=event_id)
 
 

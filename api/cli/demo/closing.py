@@ -10,7 +10,6 @@ from api.cli import output
 from api.cli.demo.calls import post
 from api.cli.demo.evening import AT_ONCE, Played
 from api.cli.demo.stage import Stage
-from takings.database import fetch
 from takings.money import Money
 from takings.payments import sweeps
 
@@ -83,7 +82,7 @@ async def drain(stage: Stage) -> list[str]:
     with output.console.status("Waiting until nothing is open …"):
         while True:
             await worker.drain(stage.runtime, stage.runtime.now())
-            [found] = await stage.runtime.database.run(fetch, OPEN)
+            [found] = await stage.runtime.database.fetch(OPEN)
             if not any(found) or time.monotonic() > until:
                 return [f"Still open: {n} {what}." for what, n in found._asdict().items() if n]
             await asyncio.sleep(0.2)

@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from api.cli import output
 from api.cli.demo.calls import CardRefused, WentWrong, post
 from api.cli.demo.stage import Stage
-from takings.database import fetch
 from takings.money import Money
 from takings.payments.payments import Surface
 
@@ -177,7 +176,7 @@ async def _saved(stage: Stage, card: str) -> dict[str, str]:
 async def count(stage: Stage) -> int:
     """How many tips are settled."""
     sql = "SELECT count(*) AS n FROM tips WHERE settled_at IS NOT NULL"
-    return int((await stage.runtime.database.run(fetch, sql))[0].n)
+    return int((await stage.runtime.database.fetch(sql))[0].n)
 
 
 async def _watch(stage: Stage, progress: Progress, task: TaskID) -> None:

@@ -9,7 +9,6 @@ from api.cli import books, output, verification
 from api.cli.demo import evening
 from api.cli.demo.evening import Played
 from api.cli.demo.stage import STRIPE_KEY, Stage
-from takings.database import fetch
 from takings.ledger import balances
 from takings.money import Money
 
@@ -69,7 +68,7 @@ async def _hosts(stage: Stage) -> Counter[str]:
 
 
 async def _unsettled(stage: Stage, played: Played) -> list[str]:
-    rows = await stage.runtime.database.run(fetch, UNSETTLED, list(played.paid))
+    rows = await stage.runtime.database.fetch(UNSETTLED, list(played.paid))
     return [f"{row.id} was paid, but is not settled." for row in rows]
 
 

@@ -1,0 +1,53 @@
+"""Entries posted one at a time by many callers, who share commits without knowing of each other."""
+
+from collections.abc import Sequence
+
+from takings.batching import Batcher
+from takings.database import Database
+from takings.errors import TakingsError
+from takings.ledger import journal
+from takings.ledger.entries import Entry
+from takings.ledger.journal import KeyReused
+
+
+class Writer:
+    """Posts single entries; what arrives while a commit is in flight becomes the next one.
+
+    For callers who have nothing else to commit with their entry; a step of a larger transaction
+    uses ``journal.post``.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batcher = Batcher(self._write)
+
+    async def post(self, entry: Entry) -> bool:
+        """Whether the entry was new, once it is committed.
+
+        Raises KeyReused, Overdrawn or whatever else is wrong with this entry; what is wrong with
+        the others of its commit, they are told.
+        """
+        return await self._batcher.put(entry)
+
+    async def _write(self, entries: Sequence[Entry]) -> Sequence[bool | Exception]:
+        """Write them in one statement, which is a transaction of its own."""
+        first: dict[str, Entry] = {}
+        for entry in entries:
+            first.setdefault(entry.key, entry)
+        try:
+            columns = journal.columns(first.values())
+            new = {row.key for row in await self._database.fetch(journal.POST, *columns, None)}
+        except TakingsError as error:
+            if len(entries) == 1:
+                return [error]
+            return [answer for entry in entries for answer in await self._write([entry])]
+        old = [e for e in entries if e.key not in new or first[e.key] is not e]
+        wrong = {id(entry) for entry in await self._differing(old)}
+        fresh = {id(first[key]) for key in new}
+        return [KeyReused(key=e.key) if id(e) in wrong else id(e) in fresh for e in entries]
+
+    async def _differing(self, old: Sequence[Entry]) -> Sequence[Entry]:
+        if not old:
+            return ()
+        rows = await self._database.fetch(journal.KNOWN, [entry.key for entry in old])
+        return list(journal.differing(old, rows))
