@@ -40,7 +40,7 @@ class Fresh:
 async def server() -> AsyncIterator[Server]:
     """The embedded server, shared by all workers; TAKINGS_POSTGRES_BIN picks other binaries."""
     binaries = os.environ.get("TAKINGS_POSTGRES_BIN")
-    home = HOME.with_name(f"postgres-{abs(hash(binaries))}") if binaries else HOME
+    home = HOME.with_name(f"postgres-{Path(binaries).parent.name}") if binaries else HOME
     async with embedded.running(home, binaries=Path(binaries) if binaries else None) as found:
         yield found
 
