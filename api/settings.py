@@ -15,10 +15,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TAKINGS_", env_file=".env", extra="ignore")
 
     database_url: str | None = Field(
-        default=None, description="PostgreSQL ≥ 15, as the role that serves; unset: embedded"
+        default=None,
+        repr=False,  # it holds a password
+        description="PostgreSQL ≥ 15, as the role that serves; unset: embedded",
     )
     owner_url: str | None = Field(
-        default=None, description="the same database, as the role that migrates"
+        default=None, repr=False, description="the same database, as the role that migrates"
     )
     home: Path = Field(
         default=Path.home() / ".local" / "share" / "takings",
