@@ -34,6 +34,7 @@ check: $(READY)  ## Format, lint, types, floors, migrations
 bench: $(READY)  ## Ratios to floors measured in the same run → build/bench.json
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+prove: export TAKINGS_PROVE := 1
 prove: check test demo bench  ## Everything that Takings claims, in one go
 
 lock:  ## Lock the newest dependencies that pyproject.toml allows, with their hashes

@@ -45,6 +45,7 @@ async def listening(runtime: Runtime, host: str, port: int) -> AsyncIterator[str
     """
     with bound(host, port) as listener:
         server = Server(configured(runtime))
+        gc.collect()
         gc.freeze()  # what is made at the start stays: the collector need not look at it again
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

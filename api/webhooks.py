@@ -41,7 +41,8 @@ def endpoint(runtime: Runtime, store: Stored, name: str, *, thin: bool) -> Endpo
     async def receive(request: Request) -> Response:
         body = await request.body()
         signature = request.headers.get("stripe-signature")
-        notice = stripe.verify(body, signature, known, thin=thin, now=runtime.now())
+        live = runtime.stripe.live
+        notice = stripe.verify(body, signature, known, thin=thin, live=live, now=runtime.now())
         await store.put((name, notice))
         return Response()
 

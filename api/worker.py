@@ -52,11 +52,6 @@ async def _open_payments(runtime: Runtime, now: datetime) -> int:
     )
 
 
-async def _all_cash(runtime: Runtime, now: datetime) -> int:
-    since = now - sweeps.LOOK_BACK
-    return await sweeps.all_cash(runtime.database, runtime.stripe, SETTLEMENT, since=since, now=now)
-
-
 DUTIES = (
     Duty("months", timedelta(days=1), lambda r, now: months.open_ahead(r.database, now=now)),
     Duty(
@@ -74,7 +69,11 @@ DUTIES = (
     Duty("lost_events", timedelta(seconds=60), _lost_events),
     Duty("all_lost_events", timedelta(hours=1), _all_lost_events),
     Duty("open_payments", timedelta(seconds=60), _open_payments),
-    Duty("all_cash", timedelta(minutes=15), _all_cash),
+    Duty(
+        "all_cash",
+        timedelta(minutes=15),
+        lambda r, now: sweeps.all_cash(r.database, r.stripe, SETTLEMENT, now=now),
+    ),
 )
 
 

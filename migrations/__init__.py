@@ -44,4 +44,4 @@ def statements(*scripts: str) -> Iterator[str]:
         bare = re.sub(r"--[^\n]*", "", script)
         for part in re.findall(r"(?:\$\$.*?\$\$|[^;])+", bare, re.DOTALL):
             if part.strip():
-                yield part.strip()
+                yield re.sub(r"(?<![:\w]):(?=\w)", r"\:", part.strip())  # no bind parameter

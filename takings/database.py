@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 class DatabaseAway(Unavailable):
     """The database does not answer.
 
-    Nothing was written. Send the same again in a moment.
+    Send the same again in a moment: if it was written after all, it is not written twice.
     """
 
 
@@ -103,6 +103,9 @@ class Database:
                     # A plan made while a table was empty must not outlive its emptiness.
                     "plan_cache_mode": "force_custom_plan",
                     "jit": "off",
+                    # Nothing waits for ever: not for a lock, not for a client who went away.
+                    "lock_timeout": "10s",
+                    "idle_in_transaction_session_timeout": "60s",
                 },
             },
         )

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CHAR, CheckConstraint, Column, ForeignKey
+from sqlalchemy import CHAR, CheckConstraint, Column, ForeignKey, Index
 from sqlmodel import Field
 
 from takings.records import Row, amount, id_law, moment
@@ -12,7 +12,11 @@ class Tip(Row, table=True):
     """Money that a listener gives to a Space's hosts, and what they say with it."""
 
     __tablename__ = "tips"
-    __table_args__ = (id_law(), CheckConstraint("minor > 0", name="positive"))
+    __table_args__ = (
+        id_law(),
+        CheckConstraint("minor > 0", name="positive"),
+        Index(None, "created_at", "id"),
+    )
 
     id: str = Field(primary_key=True)
     payment_id: str = Field(  # the tip claims its id first, its payment follows

@@ -146,9 +146,18 @@ async def _write(session: AsyncSession, wish: Wish, now: datetime) -> Ask | None
     """The tip, its payment and its ask in one transaction; None where the tip is already there."""
     tip = await session.get(Tip, wish.id)
     if tip is not None:
-        told = (tip.space_id, tip.listener_id, tip.minor, tip.currency, tip.message, tip.anonymous)
+        payment = await session.get_one(Payment, tip.payment_id)
+        told = (
+            payment.surface,
+            tip.space_id,
+            tip.listener_id,
+            tip.minor,
+            tip.currency,
+            tip.message,
+            tip.anonymous,
+        )
         money = (wish.money.minor, wish.money.currency)
-        if told != (wish.space, wish.listener, *money, wish.message, wish.anonymous):
+        if told != (wish.surface, wish.space, wish.listener, *money, wish.message, wish.anonymous):
             raise TipDiffers(id=wish.id)
         return None
     space = await spaces.get(session, wish.space)

@@ -25,7 +25,11 @@ CREATE TABLE accounts (
   currency  char(3)  NOT NULL,
   slots     smallint NOT NULL CONSTRAINT accounts_slots_in_range CHECK (slots BETWEEN 1 AND 64),
   owes_only boolean  NOT NULL,
-  CONSTRAINT accounts_name_currency_key UNIQUE (name, currency)
+  CONSTRAINT accounts_name_currency_key UNIQUE (name, currency),
+  -- A host may owe us in the available money alone, and one row says what the rest is.
+  CONSTRAINT accounts_hosts_are_owed CHECK (
+    owes_only = (name LIKE 'liabilities:host:%' AND name NOT LIKE '%:available')
+    AND (NOT owes_only OR slots = 1))
 );
 
 CREATE TABLE entry_keys (
@@ -241,6 +245,7 @@ CREATE FUNCTION post(
   leg_lines text[],
   instant timestamptz
 ) RETURNS SETOF varchar LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
   RETURN QUERY
@@ -324,11 +329,11 @@ END $$;
 """
 
 GRANTS = """
-GRANT SELECT ON books, journal TO {app};
-GRANT SELECT, INSERT ON entry_keys, entries, postings TO {app};
-GRANT SELECT, INSERT ON accounts TO {app};
-GRANT UPDATE (slots) ON accounts TO {app};
-GRANT SELECT, INSERT, UPDATE ON balances, day_balances TO {app};
+-- Who serves reads the books, and writes them by one function alone.
+GRANT SELECT ON books, journal, accounts, entry_keys, entries, postings, balances, day_balances
+   TO {app};
+REVOKE ALL ON FUNCTION post FROM public;
+GRANT EXECUTE ON FUNCTION post TO {app};
 GRANT EXECUTE ON FUNCTION open_month(date) TO {app};
 """
 

@@ -103,6 +103,21 @@ END $$;
 
 CREATE TRIGGER whole AFTER INSERT ON shares
   REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION shares_are_whole();
+ALTER TABLE shares ENABLE ALWAYS TRIGGER whole;
+
+CREATE FUNCTION agreement_has_shares() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM shares WHERE space_id = NEW.space_id AND version = NEW.version) THEN
+    RAISE EXCEPTION 'the agreement of % version % has no shares', NEW.space_id, NEW.version
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'agreements_have_shares',
+            TABLE = 'agreements';
+  END IF;
+  RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER whole AFTER INSERT ON agreements
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION agreement_has_shares();
+ALTER TABLE agreements ENABLE ALWAYS TRIGGER whole;
 
 SELECT make_final('policies'), make_final('agreements'), make_final('shares');
 """
@@ -125,6 +140,7 @@ CREATE TABLE cash (
   category varchar NOT NULL,
   source varchar,
   subject varchar NOT NULL,
+  payment_id varchar,
   currency char(3) NOT NULL,
   minor bigint NOT NULL,
   fee bigint NOT NULL,
@@ -135,6 +151,7 @@ CREATE TABLE cash (
   CONSTRAINT cash_pk PRIMARY KEY (id)
 );
 CREATE INDEX cash_pending_idx ON cash (available_on) WHERE matured_at IS NULL;
+CREATE INDEX cash_payment_id_idx ON cash (payment_id);
 CREATE INDEX cash_subject_idx ON cash (subject);
 
 CREATE TABLE cursors (
@@ -150,6 +167,7 @@ CREATE TABLE events (
   type varchar NOT NULL,
   api_version varchar,
   account varchar,
+  livemode boolean NOT NULL,
   created_at timestamptz NOT NULL,
   received_at timestamptz NOT NULL,
   payload bytea NOT NULL,
@@ -192,6 +210,7 @@ CREATE TABLE payments (
   CONSTRAINT payments_session_id_key UNIQUE (session_id),
   CONSTRAINT payments_charge_id_key UNIQUE (charge_id)
 );
+CREATE INDEX payments_created_at_id_idx ON payments (created_at, id);
 CREATE INDEX payments_listener_id_idx ON payments (listener_id);
 CREATE INDEX payments_open_idx ON payments (created_at) WHERE state <> 'paid';
 CREATE INDEX payments_release_idx ON payments (id) WHERE state = 'paid' AND released_at IS NULL;
@@ -214,7 +233,6 @@ CREATE TABLE refunds (
   CONSTRAINT refunds_payment_id_fk FOREIGN KEY(payment_id) REFERENCES payments (id),
   CONSTRAINT refunds_stripe_id_key UNIQUE (stripe_id)
 );
-CREATE INDEX refunds_asked_idx ON refunds (created_at) WHERE state = 'asked';
 CREATE INDEX refunds_payment_id_idx ON refunds (payment_id);
 
 CREATE TABLE lines (
@@ -253,7 +271,7 @@ CREATE TABLE allotments (
   taken bigint NOT NULL,
   held bigint NOT NULL,
   CONSTRAINT allotments_pk PRIMARY KEY (line_id, position),
-  CONSTRAINT allotments_positive CHECK (credited > 0),
+  CONSTRAINT allotments_not_negative CHECK (credited >= 0),
   CONSTRAINT allotments_takes_no_more_than_credited CHECK (taken BETWEEN 0 AND credited),
   CONSTRAINT allotments_holds_no_more_than_credited CHECK (held BETWEEN 0 AND credited),
   CONSTRAINT allotments_line_id_fk FOREIGN KEY(line_id) REFERENCES lines (id),
@@ -291,6 +309,7 @@ CREATE TABLE tips (
     DEFERRABLE INITIALLY DEFERRED,
   CONSTRAINT tips_space_id_fk FOREIGN KEY(space_id) REFERENCES spaces (id)
 );
+CREATE INDEX tips_created_at_id_idx ON tips (created_at, id);
 CREATE INDEX tips_listener_id_idx ON tips (listener_id);
 CREATE INDEX tips_space_id_idx ON tips (space_id);
 """
@@ -308,20 +327,32 @@ CREATE TABLE api_keys (
 );
 """
 
+# Only what may change can be changed: amounts, owners and what was sent stay as they were written.
 GRANTS = """
-GRANT SELECT, INSERT ON policies, agreements, shares TO {app};
-GRANT SELECT, INSERT, UPDATE ON hosts, spaces, lifetime_sales TO {app};
-GRANT SELECT, INSERT, UPDATE ON payments, lines, allotments, refunds, asks, events, cash, cursors
-   TO {app};
-GRANT SELECT, INSERT ON refund_lines TO {app};
-GRANT SELECT, INSERT, UPDATE ON tips, api_keys TO {app};
 GRANT SELECT ON alembic_version TO {app};
+GRANT SELECT, INSERT ON policies, agreements, shares, hosts, spaces, lifetime_sales, payments,
+  lines, allotments, refunds, refund_lines, asks, events, cash, cursors, tips, api_keys TO {app};
+GRANT UPDATE (stripe_account) ON hosts TO {app};
+GRANT UPDATE (state, live_at, ended_at, agreement_version) ON spaces TO {app};
+GRANT UPDATE (minor) ON lifetime_sales TO {app};
+GRANT UPDATE (state, intent_id, session_id, charge_id, client_secret, url, paid_at, released_at,
+              looked_at) ON payments TO {app};
+GRANT UPDATE (refunding, returned) ON lines TO {app};
+GRANT UPDATE (taken, held) ON allotments TO {app};
+GRANT UPDATE (state, stripe_id, error, booked_at) ON refunds TO {app};
+GRANT UPDATE (leased_until, attempts, answered_at) ON asks TO {app};
+GRANT UPDATE (status, attempts, next_at, handled_at, error) ON events TO {app};
+GRANT UPDATE (matured_at) ON cash TO {app};
+GRANT UPDATE (value, swept_at) ON cursors TO {app};
+GRANT UPDATE (settled_at) ON tips TO {app};
+GRANT UPDATE (revoked_at) ON api_keys TO {app};
 """
 
 DROPS = """
 DROP TABLE api_keys, tips, cursors, cash, events, asks, refund_lines, refunds, allotments, lines,
   payments, lifetime_sales, shares, agreements, spaces, hosts, policies;
 DROP FUNCTION shares_are_whole();
+DROP FUNCTION agreement_has_shares();
 """
 
 

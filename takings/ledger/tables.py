@@ -34,6 +34,11 @@ class Account(Row, table=True):
     __table_args__ = (
         UniqueConstraint("name", "currency"),
         CheckConstraint("slots BETWEEN 1 AND 64", name="slots_in_range"),
+        CheckConstraint(
+            "owes_only = (name LIKE 'liabilities:host:%' AND name NOT LIKE '%:available')"
+            " AND (NOT owes_only OR slots = 1)",
+            name="hosts_are_owed",
+        ),
     )
 
     id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))

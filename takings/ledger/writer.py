@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from takings.batching import Batcher
 from takings.database import Database
-from takings.errors import TakingsError
+from takings.errors import TakingsError, Unavailable
 from takings.ledger import journal
 from takings.ledger.entries import Entry
 from takings.ledger.journal import KeyReused
@@ -37,14 +37,19 @@ class Writer:
         try:
             columns = journal.columns(first.values())
             new = {row.key for row in await self._database.fetch(journal.POST, *columns, None)}
+        except Unavailable:
+            raise  # it is nobody's entry
         except TakingsError as error:
             if len(entries) == 1:
                 return [error]
             return [answer for entry in entries for answer in await self._write([entry])]
-        old = [e for e in entries if e.key not in new or first[e.key] is not e]
+        places = {key: entries.index(entry) for key, entry in first.items() if key in new}
+        old = [e for place, e in enumerate(entries) if places.get(e.key) != place]
         wrong = {id(entry) for entry in await self._differing(old)}
-        fresh = {id(first[key]) for key in new}
-        return [KeyReused(key=e.key) if id(e) in wrong else id(e) in fresh for e in entries]
+        return [
+            KeyReused(key=e.key) if id(e) in wrong else places.get(e.key) == place
+            for place, e in enumerate(entries)
+        ]
 
     async def _differing(self, old: Sequence[Entry]) -> Sequence[Entry]:
         if not old:

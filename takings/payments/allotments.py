@@ -36,9 +36,9 @@ class Allotment:
     gross: int
     credited: int
 
-    def posting(self, currency: str) -> Posting:
-        """The credit, as it is posted when the line is earned."""
-        return Posting(self.account, Money(-self.credited, currency), self.line)
+    def postings(self, currency: str) -> tuple[Posting, ...]:
+        """The credit, as it is posted when the line is earned; none where commission ate it all."""
+        return moving(self.account, Money(-self.credited, currency), self.line)
 
 
 Counters = dict[tuple[str, str], int]
@@ -108,7 +108,7 @@ def _allot(line: Line, grosses: Sequence[int], counters: Counters) -> list[Allot
         counters[host, line.currency] = counter + gross
         kept = commission.commission(gross, terms.tiers, counter, minimum=least[place - 1])
         platform += kept
-        if gross > kept:
+        if gross:
             account = accounts.of_host(host, "held")
             parts.append(Allotment(line.id, place, host, account, gross, gross - kept))
     place = len(grosses)
@@ -160,6 +160,7 @@ async def return_until(
     """
     rows = await fetch(session, LOCK, line)
     deltas = _clawback(rows, total, keep_fees=keep_fees)
+    before, whole = sum(row.taken for row in rows), sum(row.credited for row in rows)
     postings: list[Posting] = []
     moved: list[tuple[int, int, int]] = []
     counted: list[tuple[str, int]] = []
@@ -171,14 +172,16 @@ async def return_until(
         back = 0 if row.released else delta
         held = min(delta, row.held) if delta > 0 else back
         moved.append((row.position, delta, -held))
-        counted.append((row.host_id, _part(row, row.taken) - _part(row, row.taken + delta)))
+        counted.append(
+            (row.host_id, _share(row.gross, before, whole) - _share(row.gross, total, whole))
+        )
         available = accounts.of_host(row.host_id, accounts.OWING)
         postings += moving(row.account, Money(held, currency), line)
         postings += moving(available, Money(delta - held, currency), line)
     if moved:
         await fetch(session, MOVE, line, *columns(moved))
     if counted:
-        await fetch(session, UNCOUNT, *columns(counted), currency)
+        await fetch(session, UNCOUNT, *columns(sorted(counted)), currency)
     return tuple(postings)
 
 
@@ -194,6 +197,6 @@ def _clawback(rows: Sequence[Any], total: int, *, keep_fees: bool) -> list[int]:
     ]
 
 
-def _part(row: Any, taken: int) -> int:
-    """How much of a host's gross share goes with what was taken of its net one."""
-    return splits.divide(row.gross, (taken, row.credited - taken))[0]
+def _share(gross: int, returned: int, whole: int) -> int:
+    """How much of a host's gross share went with what has been returned of the line."""
+    return splits.divide(gross, (returned, whole - returned))[0]

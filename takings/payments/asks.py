@@ -18,7 +18,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings.database import Database, fetch
 from takings.errors import Conflict, Unavailable
 from takings.payments.objects import Object
-from takings.payments.stripe import CLOCK_BOUND, KEY_LIFE, Call, Stripe, StripeStuck
+from takings.payments.stripe import (
+    CLOCK_BOUND,
+    KEY_LIFE,
+    Call,
+    Stripe,
+    StripeRefused,
+    StripeStuck,
+)
 
 LEASE = timedelta(seconds=60)
 """Longer than all tries of one call to Stripe together."""
@@ -39,6 +46,7 @@ class Ask:
     call: Call
     params: Mapping[str, Any]
     asked_at: datetime
+    again: bool  # an earlier try may have had its effect
     expired: bool  # Stripe may have forgotten the key
 
 
@@ -70,7 +78,7 @@ async def write(
     """Write down what will be asked, and take its lease: the writer is the one who calls."""
     text = orjson.dumps(params).decode()
     await fetch(session, WRITE, key, call, text, now, LEASE)
-    return Ask(key, call, params, now, expired=False)
+    return Ask(key, call, params, now, again=False, expired=False)
 
 
 async def take(database: Database, key: str, now: datetime) -> Ask | None:
@@ -79,7 +87,7 @@ async def take(database: Database, key: str, now: datetime) -> Ask | None:
     for row in rows:
         params = orjson.loads(row.params) if isinstance(row.params, str) else row.params
         expired = now - row.first_asked_at > KEY_LIFE
-        return Ask(row.key, row.call, params, row.first_asked_at, expired=expired)
+        return Ask(row.key, row.call, params, row.first_asked_at, again=True, expired=expired)
     return None
 
 
@@ -94,10 +102,18 @@ async def answer(database: Database, door: Stripe, ask: Ask, now: datetime) -> O
         if not ask.expired:
             with suppress(StripeStuck):
                 return await door.ask(ask.call, ask.params, ask.key)
-        return await door.find(ask.call, ask.params["metadata"], ask.asked_at - CLOCK_BOUND)
+        return await _listed(door, ask)
+    except StripeRefused:
+        if ask.again and (found := await _listed(door, ask)) is not None:
+            return found  # refused now, but done before
+        raise
     except Unavailable:
         await database.fetch(FREE, ask.key, now)
         raise
+
+
+async def _listed(door: Stripe, ask: Ask) -> Object | None:
+    return await door.find(ask.call, ask.params["metadata"], ask.asked_at - CLOCK_BOUND)
 
 
 async def answered(session: AsyncSession, key: str, now: datetime) -> bool:

@@ -7,7 +7,9 @@ cash against the same one.  Where both happened and agree, clearing is zero for 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
@@ -45,10 +47,14 @@ TARGETS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a cash line is about: ours where we know it, else Stripe's object."""
+    """What a cash line is about: ours where we know it, else Stripe's object.
+
+    ``money`` is what our side says it is worth, where Stripe may settle in another currency.
+    """
 
     id: str
-    charged: Money | None = None
+    payment: str | None = None
+    money: Money | None = None
 
 
 PAYMENTS = """
@@ -58,77 +64,84 @@ SELECT p.id, p.intent_id, p.minor, p.currency FROM payments p
 """
 
 WRITE = """
-INSERT INTO cash (id, category, source, subject, currency, minor, fee, net, created_at,
+INSERT INTO cash (id, category, source, subject, payment_id, currency, minor, fee, net, created_at,
                   available_on, matured_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
-                     $7::bigint[], $8::bigint[], $9::timestamptz[], $10::timestamptz[],
-                     $11::timestamptz[])
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::bigint[], $8::bigint[], $9::bigint[], $10::timestamptz[],
+                     $11::timestamptz[], $12::timestamptz[])
  ORDER BY 1
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 """
 
 
-async def book(session: AsyncSession, page: Sequence[CashLine], now: datetime) -> int:
+async def book(
+    session: AsyncSession, page: Sequence[CashLine], now: datetime, *, known: bool = True
+) -> int:
     """Book the lines that are new to us; answer how many that were.
 
     Locks the payments that the page is about, in id order, so that a fee is passed on once.
+    ``known=False`` books the bare cash under Stripe's own ids: it is a fact, whatever we make of
+    it, and waits in clearing to be understood.
     """
-    subjects = await _subjects(session, page, now)
-    rows = (
-        (
-            line.id,
-            line.category,
-            line.source_id,
-            subjects[line.id].id,
-            line.currency,
-            line.minor,
-            line.fee,
-            line.net,
-            line.created_at,
-            line.available_on,
-            now if line.available else None,
-        )
-        for line in page
-    )
-    new = {row.id for row in await fetch(session, WRITE, *columns(rows))} if page else set()
+    if not page:
+        return 0
+    bare = {line.id: Subject(line.source_id or line.id) for line in page}
+    subjects = await _subjects(session, page, now) if known else bare
+    rows = ((line, subjects[line.id], now if line.available else None) for line in page)
+    new = {row.id for row in await fetch(session, WRITE, *columns(map(_row, rows)))}
     fresh = [line for line in page if line.id in new]
     entries = [e for line in fresh if (e := _entry(line, subjects[line.id])) is not None]
-    charged = sorted({subjects[line.id].id for line in fresh if line.category == "charge"})
-    entries += await fees.passed(session, charged)
+    charged = {subjects[line.id].payment for line in fresh if line.category == "charge"}
+    entries += await fees.passed(session, sorted(one for one in charged if one))
     await journal.post(session, entries)
     return len(fresh)
+
+
+def _row(found: tuple[CashLine, Subject, datetime | None]) -> tuple[object, ...]:
+    line, subject, matured_at = found
+    about = (line.id, line.category, line.source_id, subject.id, subject.payment)
+    money = (line.currency, line.minor, line.fee, line.net)
+    return (*about, *money, line.created_at, line.available_on, matured_at)
 
 
 async def _subjects(
     session: AsyncSession, page: Sequence[CashLine], now: datetime
 ) -> dict[str, Subject]:
-    """What each line is about; a refund made at Stripe without us gets its row here."""
-    ours = [_ours(line, "takings_payment") for line in page]
-    intents = [line.source.get("payment_intent") for line in page]
-    known = await fetch(
-        session, PAYMENTS, sorted({o for o in ours if o}), sorted({i for i in intents if i})
-    )
-    by_id = {row.id: row for row in known} | {row.intent_id: row for row in known}
+    """What each line is about; what a refund's line tells of the refund is booked here."""
+    ours = {line.id: _ours(line) for line in page}
+    intents = {line.id: line.source.get("payment_intent") for line in page}
+    wanted = [sorted({one for one in names.values() if one}) for names in (ours, intents)]
+    rows = await fetch(session, PAYMENTS, *wanted)
+    by_id = {row.id: row for row in rows} | {row.intent_id: row for row in rows if row.intent_id}
     found: dict[str, Subject] = {}
-    for line, payment, intent in zip(page, ours, intents, strict=True):
-        row = by_id.get(payment) or by_id.get(intent)
-        target = TARGETS.get(line.category)
-        subject = line.source_id or line.id
-        if target == accounts.REFUNDS and row is not None:
-            subject = await refunds.known(session, line.source, row.id, now)
-        elif target == accounts.CHARGES and row is not None:
-            found[line.id] = Subject(row.id, Money(row.minor, row.currency))
-            continue
-        elif line.category == "transfer_reversal":
-            subject = line.source.get("transfer") or subject
-        found[line.id] = Subject(subject)
+    for line in page:
+        row = by_id.get(ours[line.id]) or by_id.get(intents[line.id])
+        found[line.id] = await _subject(session, line, row, now)
     return found
 
 
-def _ours(line: CashLine, name: str) -> str | None:
+async def _subject(
+    session: AsyncSession, line: CashLine, row: Row[Any] | None, now: datetime
+) -> Subject:
+    """What one line is about, given the payment that it concerns."""
+    target, source = TARGETS.get(line.category), line.source
+    if line.category == "transfer_reversal":
+        return Subject(source.get("transfer") or line.source_id or line.id)
+    if row is None:
+        return Subject(line.source_id or line.id)
+    if target == accounts.CHARGES:
+        whole = line.category != "partial_capture_reversal"
+        return Subject(row.id, row.id, Money(row.minor, row.currency) if whole else None)
+    if target == accounts.REFUNDS:
+        refund = await refunds.heard(session, source, row.id, now)
+        return Subject(refund, row.id, Money(source["amount"], source["currency"]))
+    return Subject(line.source_id or line.id, row.id)
+
+
+def _ours(line: CashLine) -> str | None:
     metadata = line.source.get("metadata") or {}
-    ours: str | None = metadata.get(name)
+    ours: str | None = metadata.get("takings_payment")
     return ours
 
 
@@ -159,12 +172,13 @@ def _target(line: CashLine, subject: Subject) -> tuple[Posting, ...]:
     """The other side: clearing, through the exchange where Stripe settled in another currency."""
     account = TARGETS.get(line.category, accounts.SUSPENSE)
     amount = Money(line.minor, line.currency)
-    if subject.charged is None or subject.charged.currency == line.currency:
+    if subject.money is None or subject.money.currency == line.currency:
         return moving(account, -amount)
+    ours = subject.money if line.minor > 0 else -subject.money
     return (
         *moving(accounts.EXCHANGE, -amount),
-        Posting(accounts.EXCHANGE, subject.charged),
-        Posting(account, -subject.charged),
+        Posting(accounts.EXCHANGE, ours),
+        Posting(account, -ours),
     )
 
 

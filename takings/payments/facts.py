@@ -1,7 +1,8 @@
 """What Stripe's events mean for us: which facts they carry, and which must be fetched first.
 
 An event type that is not named here is stored and means nothing to the books: the cash of it, if
-any, comes with its balance transaction.
+any, comes with its balance transaction.  Nor does an event of a connected account: its owner may
+write there what they like, and our payments are made on the platform's own account.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,21 @@ from datetime import datetime
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
-from takings.payments import objects, payments, refunds
+from takings.payments import payments, refunds
 from takings.payments.objects import Object
 from takings.payments.payments import Paid, Settlement
 from takings.payments.stripe import Stripe
 
-Proof = Callable[[Object], Paid | None]
+Proof = Callable[[Object, datetime], Paid | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an event tells: its type, when Stripe says that it was, the object as it was then."""
+
+    kind: str
+    at: datetime
+    object: Object
 
 
 def _ours(found: Object) -> str | None:
@@ -25,12 +35,14 @@ def _ours(found: Object) -> str | None:
     return ours
 
 
-def by_intent(found: Object) -> Paid | None:
-    """The payment of an intent that has succeeded."""
-    return payments.paid_by_intent(found) if _ours(found) else None
+def by_intent(found: Object, at: datetime) -> Paid | None:
+    """The payment of an intent that has succeeded; at that instant."""
+    if _ours(found) is None or found["status"] != "succeeded":
+        return None
+    return payments.paid_by_intent(found, at)
 
 
-def by_charge(found: Object) -> Paid | None:
+def by_charge(found: Object, at: datetime) -> Paid | None:
     """The payment of a charge that is paid and captured; an uncaptured one is a promise."""
     payment = _ours(found)
     if payment is None or not (found["paid"] and found["captured"]):
@@ -41,11 +53,11 @@ def by_charge(found: Object) -> Paid | None:
         currency=found["currency"],
         intent=found["payment_intent"],
         charge=found["id"],
-        paid_at=objects.moment(found["created"]),
+        paid_at=at,
     )
 
 
-def by_session(found: Object) -> Paid | None:
+def by_session(found: Object, at: datetime) -> Paid | None:
     """The payment of a Checkout Session that says it is paid."""
     payment = _ours(found)
     if payment is None or found["payment_status"] != "paid":
@@ -56,7 +68,7 @@ def by_session(found: Object) -> Paid | None:
         currency=found["currency"],
         intent=found["payment_intent"],
         charge=None,
-        paid_at=objects.moment(found["created"]),
+        paid_at=at,
     )
 
 
@@ -64,11 +76,10 @@ PROOFS: Mapping[str, Proof] = {
     "payment_intent.succeeded": by_intent,
     "charge.succeeded": by_charge,
     "charge.captured": by_charge,
-    "charge.updated": by_charge,
     "checkout.session.completed": by_session,
     "checkout.session.async_payment_succeeded": by_session,
 }
-"""The events that may prove a payment."""
+"""The events that prove a payment, at the instant of it (``charge.updated`` may come later)."""
 
 OVER = frozenset(
     {
@@ -92,19 +103,16 @@ MOVE = "UPDATE payments SET state = $2 WHERE id = $1 AND state IN ('open', 'proc
 
 
 async def book(
-    session: AsyncSession,
-    events: Sequence[tuple[str, Object]],
-    settlement: Settlement,
-    now: datetime,
+    session: AsyncSession, events: Sequence[Told], settlement: Settlement, now: datetime
 ) -> None:
     """Book what verified payloads prove, all of them together."""
-    paid = [fact for kind, found in events if kind in PROOFS and (fact := PROOFS[kind](found))]
-    await payments.settle(session, paid, settlement, now)
-    over = [ours for kind, found in events if kind in OVER and (ours := _ours(found))]
+    proofs = [PROOFS[told.kind](told.object, told.at) for told in events if told.kind in PROOFS]
+    await payments.settle(session, [fact for fact in proofs if fact], settlement, now)
+    over = [ours for told in events if told.kind in OVER and (ours := _ours(told.object))]
     await payments.cancel(session, over)
-    for kind, found in events:
-        if kind in ON_THE_WAY and (ours := _ours(found)):
-            await fetch(session, MOVE, ours, ON_THE_WAY[kind])
+    for told in events:
+        if told.kind in ON_THE_WAY and (ours := _ours(told.object)):
+            await fetch(session, MOVE, ours, ON_THE_WAY[told.kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +131,26 @@ SELECT p.id, p.state, coalesce(sum(l.returned), 0)::bigint AS returned
 """
 
 
-async def learn(database: Database, door: Stripe, kind: str, found: Object) -> Learned:
+async def learn(database: Database, door: Stripe, told: Told) -> Learned:
     """Fetch what an event is about; no transaction is open meanwhile."""
+    found = told.object
     intent = found["payment_intent"]
     rows = await database.fetch(KNOWN, _ours(found), intent)
     if not rows:
         return Learned(None)
     payment = rows[0]
-    if kind != "charge.refunded":
-        told = [await door.fetch("refunds", found["id"])]
-    elif payment.returned < found["amount_refunded"]:
-        told = list(await door.refunds_of(intent))
-    else:
-        told = []
     paid = None
     if payment.state != "paid":  # its own event is still on the way, but a refund proves it
-        paid = by_intent(await door.fetch("payment_intents", intent))
-    return Learned(payment.id, tuple(told), paid)
+        paid = by_intent(await door.paid_intent(intent), told.at)
+        if paid is None:  # an authorisation was let go: nothing was paid, nothing is returned
+            return Learned(None)
+    if told.kind != "charge.refunded":
+        refunded = [await door.fetch("refunds", found["id"])]
+    elif payment.returned < found["amount_refunded"]:
+        refunded = await door.refunds_of(intent)
+    else:
+        refunded = []
+    return Learned(payment.id, tuple(refunded), paid)
 
 
 async def book_learned(
@@ -151,5 +162,4 @@ async def book_learned(
     if learned.paid is not None:
         await payments.settle(session, [learned.paid], settlement, now)
     for found in learned.refunds:
-        ours = await refunds.known(session, found, learned.payment, now)
-        await refunds.book(session, ours, found, now)
+        await refunds.heard(session, found, learned.payment, now)

@@ -27,6 +27,7 @@ class Notice:
     type: str
     api_version: str | None
     account: str | None
+    live: bool
     created_at: datetime
     body: bytes
 
@@ -60,6 +61,7 @@ def notice(event: Object, body: bytes | None = None, *, thin: bool = False) -> N
         type=str(event["type"]),
         api_version=event.get("api_version"),
         account=event.get("account") or event.get("context"),
+        live=bool(event.get("livemode", False)),
         created_at=at,
         body=body or orjson.dumps(event),
     )

@@ -173,7 +173,7 @@ async def ask(
         shown = (answer["id"], None, answer["url"]) if hosted else (None, secret, None)
         await fetch(session, OPENED, payment, intent, *shown)
         if not hosted and answer["status"] == "succeeded":
-            await payments.settle(session, [payments.paid_by_intent(answer)], settlement, now)
+            await payments.settle(session, [payments.paid_by_intent(answer, now)], settlement, now)
 
     await database.run(record)
 

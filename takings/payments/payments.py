@@ -6,7 +6,6 @@ How a payment is opened stands in ``orders.py``.
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -20,7 +19,6 @@ from takings.payments.lines import Line
 from takings.payments.objects import Object
 from takings.payments.tables import Payment
 
-Surface = Literal["checkout", "intent", "saved"]
 Settle = Callable[[AsyncSession, Sequence[Line], datetime], Awaitable[None]]
 Settlement = Mapping[str, Settle]
 """What each kind of line becomes when it is paid."""
@@ -62,8 +60,11 @@ async def cancel(session: AsyncSession, payments: Sequence[str]) -> None:
     await fetch(session, CANCEL, sorted(payments))
 
 
-def paid_by_intent(intent: Object) -> Paid:
-    """The fact in a PaymentIntent that has succeeded."""
+def paid_by_intent(intent: Object, at: datetime) -> Paid:
+    """The fact in a PaymentIntent that has succeeded.
+
+    At the instant of its charge where the charge is shown whole, else at the one given.
+    """
     charge = intent.get("latest_charge")
     return Paid(
         payment=intent["metadata"]["takings_payment"],
@@ -71,13 +72,18 @@ def paid_by_intent(intent: Object) -> Paid:
         currency=intent["currency"],
         intent=intent["id"],
         charge=charge["id"] if isinstance(charge, dict) else charge,
-        paid_at=objects.moment(intent["created"]),
+        paid_at=objects.moment(charge["created"]) if isinstance(charge, dict) else at,
     )
 
 
 LOCK = """
-SELECT id, state, minor, currency FROM payments
+SELECT id, state, minor, currency, charge_id FROM payments
  WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+CHARGED = """
+UPDATE payments p SET charge_id = f.charge
+  FROM unnest($1::text[], $2::text[]) AS f (id, charge) WHERE p.id = f.id
 """
 
 PAID = """
@@ -104,6 +110,7 @@ async def settle(
             proofs[fact.payment] = fact
     rows = {row.id: row for row in await fetch(session, LOCK, sorted(proofs))}
     fresh: list[Paid] = []
+    late: list[Paid] = []
     for payment, fact in sorted(proofs.items()):
         row = rows.get(payment)
         if row is None:
@@ -113,6 +120,10 @@ async def settle(
             raise AmountDiffers(id=payment, paid=paid, asked=asked)
         if row.state != "paid":
             fresh.append(fact)
+        elif row.charge_id is None and fact.charge is not None:
+            late.append(fact)
+    if late:  # the first proof did not know the charge
+        await fetch(session, CHARGED, *allotments.columns((f.payment, f.charge) for f in late))
     if fresh:
         await _book(session, fresh, settlement, now)
 
@@ -143,14 +154,16 @@ def earned(
     fact: Paid, sold: Sequence[Line], credited: Mapping[str, Sequence[allotments.Allotment]]
 ) -> Entry:
     """The entry of a payment: what Stripe owes us for it, and whom we owe."""
-    credits_ = [a.posting(fact.currency) for line in sold for a in credited[line.id]]
+    credits_ = [
+        leg for line in sold for a in credited[line.id] for leg in a.postings(fact.currency)
+    ]
     return Entry(
         key=f"payment:{fact.payment}:earned",
         kind="earned",
         subject=fact.payment,
         happened_at=fact.paid_at,
         postings=(Posting(accounts.CHARGES, Money(fact.minor, fact.currency)), *credits_),
-        source=fact.charge or fact.intent,
+        source=fact.intent,  # known to every proof
     )
 
 

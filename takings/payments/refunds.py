@@ -70,7 +70,8 @@ SELECT id, state, currency, intent_id FROM payments WHERE id = $1 FOR NO KEY UPD
 """
 
 LEFT = """
-SELECT l.id, l.currency, l.returned, l.refunding,
+SELECT l.id, l.currency, l.returned,
+       l.minor + l.fees_covered - l.returned - l.refunding AS returnable,
        l.minor - l.returned - l.refunding
          + CASE WHEN r.rules ->> 'refund_fee_bearer' = 'listener' THEN 0 ELSE l.fees_covered END
          AS refundable,
@@ -147,8 +148,9 @@ async def _write(  # the first step: all that can be refused is refused here
         raise RefundTooLarge(amount=wanted, left=left)
     if wanted.minor <= 0:
         raise NothingToRefund(amount=wanted)
-    await _insert(session, refund_id, payment_id, wanted, lines, reason, now)
-    await fetch(session, RESERVE, refund_id)
+    parts = splits.divide(wanted.minor, [line.refundable for line in lines])
+    await _insert(session, refund_id, payment_id, wanted, reason, now)
+    await _divide(session, refund_id, lines, parts)
     params = {
         "payment_intent": payment.intent_id,
         "amount": wanted.minor,
@@ -162,16 +164,20 @@ async def _insert(
     refund_id: str,
     payment_id: str,
     amount: Money,
-    lines: Sequence[Row[Any]],
     reason: str,
     now: datetime,
 ) -> None:
-    """Write a refund, divided over the lines by what each has left."""
     row = (refund_id, payment_id, amount.minor, amount.currency, reason, now)
     await fetch(session, INSERT, *row)
-    parts = splits.divide(amount.minor, [line.refundable for line in lines])
+
+
+async def _divide(
+    session: AsyncSession, refund_id: str, lines: Sequence[Row[Any]], parts: Sequence[int]
+) -> None:
+    """Write down how much of the refund is for which line, and reserve that there."""
     some = [(line.id, part) for line, part in zip(lines, parts, strict=True) if part]
     await fetch(session, INSERT_LINES, refund_id, *allotments.columns(some))
+    await fetch(session, RESERVE, refund_id)
 
 
 async def carry(database: Database, door: Stripe, ask: Ask, *, now: datetime) -> None:
@@ -260,8 +266,18 @@ async def _post(
 KNOWN = "SELECT id FROM refunds WHERE id = $1 OR stripe_id = $2"
 
 
-async def known(session: AsyncSession, found: Object, payment_id: str, now: datetime) -> str:
-    """Our id of Stripe's refund; one that was made there without us gets its row and is booked."""
+async def heard(session: AsyncSession, found: Object, payment_id: str, now: datetime) -> str:
+    """Book what Stripe tells of a refund, whoever made it; answer our id of it.
+
+    One that was made at Stripe without us gets its row here, divided by what the lines have left
+    of what was paid: the policy's limit was for us to keep, and Stripe has paid.
+    """
+    refund_id = await _known(session, found, payment_id, now)
+    await book(session, refund_id, found, now)
+    return refund_id
+
+
+async def _known(session: AsyncSession, found: Object, payment_id: str, now: datetime) -> str:
     ours = (found.get("metadata") or {}).get("takings_refund")
     for row in await fetch(session, KNOWN, ours, found["id"]):
         return str(row.id)
@@ -270,9 +286,11 @@ async def known(session: AsyncSession, found: Object, payment_id: str, now: date
         raise NotPaid(id=payment_id, state=payment.state, intent=payment.intent_id)
     lines = await fetch(session, LEFT, payment_id)
     amount = Money(found["amount"], found["currency"])
-    await _insert(session, found["id"], payment_id, amount, lines, "made at Stripe", now)
-    await fetch(session, RESERVE, found["id"])
-    await book(session, found["id"], found, now)
+    if amount.minor > sum(line.returnable for line in lines):
+        raise RefundTooLarge(amount=amount, left=sum(line.returnable for line in lines))
+    parts = splits.divide(amount.minor, [line.returnable for line in lines])
+    await _insert(session, found["id"], payment_id, amount, "made at Stripe", now)
+    await _divide(session, found["id"], lines, parts)
     return str(found["id"])
 
 

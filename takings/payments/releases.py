@@ -1,7 +1,8 @@
 """Releases: what a line still holds becomes the host's to take, when its rules say so.
 
 A payment is released when its room has ended, the policy's release days have passed since, and
-Stripe has made the money available.
+Stripe has made the money available.  A room that was cancelled while it was live has ended too: its
+tips were given for what had been.  What the bank has taken back is not released.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ SELECT p.id FROM payments p
  WHERE p.state = 'paid' AND p.released_at IS NULL
    AND EXISTS (SELECT FROM cash c WHERE c.subject = p.id AND c.category = 'charge'
                                     AND c.matured_at IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM cash c WHERE c.payment_id = p.id
+                                        AND c.category IN ('charge_failure', 'dispute'))
    AND NOT EXISTS (
        SELECT FROM lines l
          JOIN spaces s ON s.id = l.space_id

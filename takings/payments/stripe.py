@@ -7,6 +7,7 @@ nothing unless told, and accepts signatures from the future; all of that is clos
 
 import functools
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
@@ -21,6 +22,7 @@ from takings.payments.objects import CashLine, NotFromStripe, Notice, Object
 
 Call = Literal["payment_intents.create", "checkout.sessions.create", "refunds.create"]
 
+LIVE = ("sk_live_", "rk_live_")
 PAGE = 100
 TIMEOUT_S = 10.0
 RETRIES = 2
@@ -51,6 +53,13 @@ class StripeStuck(Unavailable):
     """Stripe failed on the key {key}, and will give the same answer as long as it knows the key.
 
     Whether it did what was asked, only Stripe's own list can tell.
+    """
+
+
+class KeyRefused(Unavailable):
+    """Stripe does not accept the API key that the platform uses.
+
+    Nothing is lost: what was asked is asked again when the key is right.
     """
 
 
@@ -103,6 +112,7 @@ class Stripe:
         for currency in settles:
             exponent(currency)  # an unknown one is refused here, at the start
         self._settles = frozenset(settles)
+        self.live = api_key.startswith(LIVE)
         self._http = stripe.HTTPXClient(timeout=TIMEOUT_S)
         addresses: Any = {"api": base} if base else {}
         self._client = stripe.StripeClient(
@@ -145,6 +155,11 @@ class Stripe:
         """An object as it is now; its kind as in Stripe's paths, ``checkout.sessions``."""
         return await _answer(self._method(f"{kind}.retrieve"), object_id)
 
+    async def paid_intent(self, intent_id: str) -> Object:
+        """A PaymentIntent as it is now, its charge shown whole: when it was paid."""
+        retrieve = self._client.v1.payment_intents.retrieve_async
+        return await _answer(retrieve, intent_id, {"expand": ["latest_charge"]})
+
     async def refunds_of(self, intent_id: str) -> list[Object]:
         """All refunds of a payment, newest first."""
         params = {"payment_intent": intent_id}
@@ -180,12 +195,20 @@ class Stripe:
 
 
 def verify(
-    body: bytes, header: str | None, secrets: Sequence[str], *, thin: bool, now: datetime
+    body: bytes,
+    header: str | None,
+    secrets: Sequence[str],
+    *,
+    thin: bool,
+    live: bool,
+    now: datetime,
 ) -> Notice:
     """The notice in a webhook that Stripe has signed, within five minutes of now either way.
 
     Several secrets are accepted while one replaces the other.  ``thin`` says whether the endpoint
-    also takes thin notifications.  Raises NotFromStripe for everything else.
+    is the connected accounts' one, which also takes thin notifications; Stripe sends it events of
+    both modes, which are stored and parked.  Elsewhere ``live`` must be the event's mode.  Raises
+    NotFromStripe for everything else.
     """
     if len(body) > BODY_MAX:
         raise NotFromStripe(reason="the body is too large")
@@ -193,23 +216,28 @@ def verify(
         text = body.decode()
     except UnicodeDecodeError as error:
         raise NotFromStripe(reason="the body is not UTF-8") from error
-    if not any(_signed(text, header, secret) for secret in secrets if secret.strip()):
+    items = [item.partition("=") for item in (header or "").split(",")]
+    signed_at = [value for name, _, value in items if name == "t"]
+    if len(signed_at) != 1 or not _signed(text, header, secrets):
         raise NotFromStripe(reason="no signature of ours fits")
-    signed_at = int((header or "").split("t=", 1)[1].split(",", 1)[0])
-    if abs(now.timestamp() - signed_at) > CLOCK_BOUND.total_seconds():
+    if abs(now.timestamp() - int(signed_at[0])) > CLOCK_BOUND.total_seconds():
         raise NotFromStripe(reason="it was signed too long ago, or in the future")
     try:
-        return objects.notice(orjson.loads(body), body, thin=thin)
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        notice = objects.notice(orjson.loads(body), body, thin=thin)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise NotFromStripe(reason="the body is not an event") from error
+    if not thin and notice.live != live:
+        raise NotFromStripe(reason="it is of the other mode, test or live")
+    return notice
 
 
-def _signed(text: str, header: str | None, secret: str) -> bool:
-    try:
-        stripe.WebhookSignature.verify_header(text, header, secret)
-    except stripe.SignatureVerificationError:
-        return False
-    return True
+def _signed(text: str, header: str | None, secrets: Sequence[str]) -> bool:
+    """Whether one of the secrets signed it; what cannot even be compared was not signed by any."""
+    for secret in secrets:
+        with suppress(stripe.SignatureVerificationError, TypeError, ValueError):
+            if secret.strip() and stripe.WebhookSignature.verify_header(text, header, secret):
+                return True
+    return False
 
 
 def _since(instant: datetime) -> dict[str, int]:
@@ -245,7 +273,7 @@ async def _answer(call: Any, *args: Any, key: str | None = None) -> Object:
             raise NotFound(kind="Stripe object", id=error.param) from error
         raise StripeRefused(reason=error.user_message, stripe_code=error.code) from error
     except (stripe.AuthenticationError, stripe.PermissionError) as error:
-        raise StripeRefused(reason=error.user_message, stripe_code="key") from error
+        raise KeyRefused from error  # what Stripe says here may hold a part of the key
     except stripe.StripeError as error:
         if error.http_status == 500 and (error.headers or {}).get("Idempotent-Replayed"):  # noqa: PLR2004
             raise StripeStuck(key=key) from error

@@ -6,7 +6,7 @@ fetched and stored as if they had come.  Payments that stay open are looked up. 
 left behind are carried on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,8 +14,8 @@ import structlog
 from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from takings.database import Database, fetch
-from takings.errors import TakingsError
+from takings.database import Database
+from takings.errors import Invalid, TakingsError, Unavailable
 from takings.payments import asks, cash, facts, objects, orders, payments, refunds, webhooks
 from takings.payments.objects import CashLine
 from takings.payments.payments import Paid, Settlement
@@ -37,6 +37,13 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value, swept_at = excluded.swe
 """
 
 
+BEGIN = """
+INSERT INTO cursors (name, value, swept_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING
+"""
+
+QUICK, SLOW = "new_cash", "all_cash"
+
+
 async def _cursor(database: Database, name: str) -> Row[Any] | None:
     rows = await database.fetch(CURSOR, name)
     return rows[0] if rows else None
@@ -47,35 +54,52 @@ async def new_cash(
 ) -> int:
     """Book the balance transactions that came after the last one we know; answer how many.
 
-    The first time there is none: then all of the last hour's, and older ones by ``all_cash``.
+    The first time there is none: then all, as ``all_cash`` does.
     """
-    found = await _cursor(database, "cash")
+    found = await _cursor(database, QUICK)
     if found is None:
-        return await all_cash(database, door, settlement, since=now - LOOK_BACK, now=now)
+        return await all_cash(database, door, settlement, now=now)
     after: str = found.value
     booked = 0
     while page := await door.cash_after(after):
         after = page[-1].id
-        booked += await _book(database, door, settlement, page, now, cursor=after)
+        booked += await _book(database, door, settlement, page, now)
+        await database.fetch(ADVANCE, QUICK, after, now)
     return booked
 
 
 async def all_cash(
-    database: Database, door: Stripe, settlement: Settlement, *, since: datetime, now: datetime
+    database: Database,
+    door: Stripe,
+    settlement: Settlement,
+    *,
+    since: datetime | None = None,
+    now: datetime,
 ) -> int:
     """Book every balance transaction since an instant that is not booked yet; answer how many.
 
-    Newest page first.  The cursor moves when all pages are done, so a crash starts over, and what
-    was booked is not booked twice.
+    Unless another is given, the instant lies an hour before the last such sweep that came to its
+    end; the first time, before our first payment.  So these sweeps leave no gap, however long
+    nobody swept.  A crash starts over, and what was booked is not booked twice.
     """
     booked = 0
     newest: str | None = None
-    async for page in door.cash_since(since):
+    start = since or await _since(database, now)
+    async for page in door.cash_since(start):
         newest = newest or (page[0].id if page else None)
         booked += await _book(database, door, settlement, page, now)
-    if newest is not None:
-        await database.fetch(ADVANCE, "cash", newest, now)
+    if since is None:
+        await database.fetch(ADVANCE, SLOW, newest or "", now)
+        if newest is not None:  # where the quick sweep begins; it goes its own way afterwards
+            await database.fetch(BEGIN, QUICK, newest, now)
     return booked
+
+
+async def _since(database: Database, now: datetime) -> datetime:
+    found = await _cursor(database, SLOW)
+    rows = await database.fetch("SELECT min(created_at) AS first FROM payments")
+    last: datetime = found.swept_at if found is not None else rows[0].first or now
+    return last - LOOK_BACK
 
 
 async def _book(
@@ -84,32 +108,61 @@ async def _book(
     settlement: Settlement,
     page: Sequence[CashLine],
     now: datetime,
-    *,
-    cursor: str | None = None,
 ) -> int:
-    """Book one page in one transaction, after the payments that its charges prove."""
+    """Book a page in one transaction; if anything is wrong with it, line by line."""
     proofs = [fact for line in page if (fact := _proof(line)) is not None]
+    try:
+        return await database.run(_step, page, proofs, settlement, now)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - one line must not hold up the cash of all others
+        log.info("cash_page_by_line", why=str(error))
+    return sum([await _line(database, door, settlement, line, now) for line in page])
 
-    async def step(session: AsyncSession) -> int:
-        await payments.settle(session, proofs, settlement, now)
-        new = await cash.book(session, page, now)
-        if cursor is not None:
-            await fetch(session, ADVANCE, "cash", cursor, now)
-        return new
 
-    while True:
+async def _step(
+    session: AsyncSession,
+    page: Sequence[CashLine],
+    proofs: Sequence[Paid],
+    settlement: Settlement,
+    now: datetime,
+) -> int:
+    await payments.settle(session, proofs, settlement, now)
+    return await cash.book(session, page, now)
+
+
+async def _line(
+    database: Database, door: Stripe, settlement: Settlement, line: CashLine, now: datetime
+) -> int:
+    """Book one line: with what it proves, else as it is known, else as bare cash.
+
+    Cash is a fact, and is booked whatever we think of it; what we could not make of it stays open
+    in clearing, where the checks name it.
+    """
+    proof = _proof(line)
+    for proofs in ([proof] if proof else [], []):
         try:
-            return await database.run(step)
-        except refunds.NotPaid as early:  # a refund whose charge is on a page that we have not read
-            if any(fact.payment == early.facts["id"] for fact in proofs):
-                raise
-            found = await door.fetch("payment_intents", early.facts["intent"])
-            proofs.append(payments.paid_by_intent(found))
+            return await database.run(_step, [line], proofs, settlement, now)
+        except refunds.NotPaid as early:  # a refund whose charge we have not read yet
+            found = await door.paid_intent(early.facts["intent"])
+            if (paid := facts.by_intent(found, now)) is not None:
+                await database.run(payments.settle, [paid], settlement, now)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            log.warning("cash_line_not_understood", line=line.id, why=str(error))
+    try:
+        return await database.run(cash.book, [line], now, known=False)
+    except Invalid as error:  # a currency that we do not know: Stripe's balance will differ
+        log.exception("cash_line_not_booked", line=line.id, why=str(error))
+        return 0
 
 
 def _proof(line: CashLine) -> Paid | None:
     """What the charge behind a line proves; a line's charge is as good as its event."""
-    return facts.by_charge(line.source) if line.source.get("object") == "charge" else None
+    if line.category != "charge" or line.source.get("object") != "charge":
+        return None
+    return facts.by_charge(line.source, line.created_at)
 
 
 async def lost_events(database: Database, door: Stripe, *, since: datetime, now: datetime) -> int:
@@ -149,26 +202,33 @@ async def open_payments(
     """
     settled = 0
     for row in await database.fetch(OPEN, now, before - ABANDONED, before, most):
-        kind, object_id = (
-            ("checkout.sessions", row.session_id)
-            if row.session_id
-            else ("payment_intents", row.intent_id)
-        )
-        found = await door.fetch(kind, object_id)
-        event = EVENT_OF.get((kind, found["status"]))
-        if event is not None:
-            await database.run(facts.book, [(event, found)], settlement, now)
-            settled += event in facts.PROOFS
+        try:
+            settled += await _look_up(database, door, settlement, row, now)
+        except Unavailable:
+            raise
+        except TakingsError as error:  # this one alone; its turn comes again
+            log.warning("payment_not_looked_up", payment=row.id, why=error.message)
     return settled
 
 
-EVENT_OF: Mapping[tuple[str, str], str] = {
-    ("payment_intents", "succeeded"): "payment_intent.succeeded",
-    ("payment_intents", "canceled"): "payment_intent.canceled",
-    ("checkout.sessions", "complete"): "checkout.session.completed",
-    ("checkout.sessions", "expired"): "checkout.session.expired",
-}
-"""Which event a looked-up object is as good as."""
+async def _look_up(
+    database: Database, door: Stripe, settlement: Settlement, row: Row[Any], now: datetime
+) -> bool:
+    """Book what has become of an open payment; say whether it was paid."""
+    intent = row.intent_id
+    if row.session_id:
+        session = await door.fetch("checkout.sessions", row.session_id)
+        intent = session["payment_intent"]
+        if session["status"] == "expired":
+            await database.run(payments.cancel, [row.id])
+    found = await door.paid_intent(intent) if intent else None
+    if found is None:
+        return False
+    if found["status"] == "canceled":
+        await database.run(payments.cancel, [row.id])
+    paid = facts.by_intent(found, now)
+    await database.run(payments.settle, [paid] if paid else [], settlement, now)
+    return paid is not None
 
 
 async def unanswered(

@@ -35,6 +35,7 @@ class Payment(Row, table=True):
             postgresql_where=text("state = 'paid' AND released_at IS NULL"),
         ),
         Index("payments_open_idx", "created_at", postgresql_where=text("state <> 'paid'")),
+        Index(None, "created_at", "id"),
     )
 
     id: str = Field(primary_key=True)
@@ -95,7 +96,7 @@ class Allotment(Row, table=True):
 
     __tablename__ = "allotments"
     __table_args__ = (
-        CheckConstraint("credited > 0", name="positive"),
+        CheckConstraint("credited >= 0", name="not_negative"),
         CheckConstraint("taken BETWEEN 0 AND credited", name="takes_no_more_than_credited"),
         CheckConstraint("held BETWEEN 0 AND credited", name="holds_no_more_than_credited"),
     )
@@ -118,7 +119,6 @@ class Refund(Row, table=True):
         id_law(),
         CheckConstraint("state IN ('asked', 'booked', 'failed', 'refused')", name="state_known"),
         CheckConstraint("minor > 0", name="positive"),
-        Index("refunds_asked_idx", "created_at", postgresql_where=text("state = 'asked'")),
     )
 
     id: str = Field(primary_key=True)
@@ -182,6 +182,7 @@ class Event(Row, table=True):
     type: str
     api_version: str | None
     account: str | None
+    livemode: bool
     created_at: datetime = Field(sa_column=moment())
     received_at: datetime = Field(sa_column=moment())
     payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
@@ -199,12 +200,14 @@ class Cash(Row, table=True):
     __table_args__ = (
         Index("cash_pending_idx", "available_on", postgresql_where=text("matured_at IS NULL")),
         Index(None, "subject"),
+        Index(None, "payment_id"),
     )
 
     id: str = Field(primary_key=True)
     category: str
     source: str | None
     subject: str
+    payment_id: str | None  # the payment that it concerns, where it is one of ours
     currency: str = Field(sa_type=CHAR(3))
     minor: int = amount()
     fee: int = amount()

@@ -21,6 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings.database import Database, fetch
 from takings.errors import NotFound, Unavailable
 from takings.payments import facts
+from takings.payments.facts import Learned, Told
 from takings.payments.objects import Notice
 from takings.payments.payments import Settlement
 from takings.payments.stripe import API_VERSION, Stripe
@@ -30,22 +31,22 @@ log = structlog.get_logger()
 CHANNEL = "takings_events"
 BATCH = 200
 ATTEMPTS = 10
+NOTHING = Learned(None)
 LONGEST = timedelta(hours=1)
 
 STORE = """
 WITH stored AS (
-  INSERT INTO events (id, endpoint, type, api_version, account, created_at, received_at, payload,
-                      status, attempts, next_at)
-  SELECT e.id, e.endpoint, e.type, e.version, e.account, e.created, $8, e.payload,
-         'received', 0, $8
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-                $7::bytea[])
-      AS e (id, endpoint, type, version, account, created, payload)
+  INSERT INTO events (id, endpoint, type, api_version, account, livemode, created_at, payload,
+                      received_at, status, attempts, next_at)
+  SELECT e.*, $9, 'received', 0, $9
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[],
+                $7::timestamptz[], $8::bytea[])
+      AS e (id, endpoint, type, version, account, live, created, payload)
    ORDER BY e.id
   ON CONFLICT (id) DO NOTHING
   RETURNING id
 )
-SELECT id, (SELECT pg_notify($9, '')) FROM stored  -- once for all of them
+SELECT id, (SELECT pg_notify($10, '')) FROM stored  -- once for all of them
 """
 
 
@@ -59,6 +60,7 @@ async def receive(
         [notice.type for _, notice in notices],
         [notice.api_version for _, notice in notices],
         [notice.account for _, notice in notices],
+        [notice.live for _, notice in notices],
         [notice.created_at for _, notice in notices],
         [notice.body for _, notice in notices],
     ]
@@ -68,18 +70,18 @@ async def receive(
 
 
 CLAIM = """
-SELECT id, type, api_version, account, payload, attempts FROM events
+SELECT id, type, api_version, account, livemode, created_at, payload, attempts FROM events
  WHERE status IN ('received', 'failed') AND next_at <= $1 AND NOT (type = ANY($2::text[]))
  ORDER BY next_at, id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
 """
 
 CLAIM_ONE = """
-SELECT id, type, api_version, account, payload, attempts FROM events
+SELECT id, type, api_version, account, livemode, created_at, payload, attempts FROM events
  WHERE id = $1 AND status IN ('received', 'failed') FOR NO KEY UPDATE SKIP LOCKED
 """
 
 DUE = """
-SELECT id, type, api_version, account, payload, attempts FROM events
+SELECT id, type, api_version, account, livemode, created_at, payload, attempts FROM events
  WHERE status IN ('received', 'failed') AND next_at <= $1 AND type = ANY($2::text[])
  ORDER BY next_at, id LIMIT $3
 """
@@ -103,31 +105,31 @@ async def process(
     hold up the others: it is tried again later, and parked when that is hopeless.
     """
     try:
-        looked = await database.run(_facts, settlement, now)
+        looked = await database.run(_facts, door.live, settlement, now)
     except Exception:  # noqa: BLE001 - whatever is wrong with one event must not hold up the rest
-        looked = await _one_by_one(database, settlement, now)
+        looked = await _one_by_one(database, door.live, settlement, now)
     for row in await database.fetch(DUE, now, list(facts.FETCHED), BATCH):
         looked += 1
         await _fetched(database, door, row, settlement, now)
     return looked
 
 
-async def _facts(session: AsyncSession, settlement: Settlement, now: datetime) -> int:
+async def _facts(session: AsyncSession, live: bool, settlement: Settlement, now: datetime) -> int:
     """One transaction: claim events, book their facts, mark them done."""
     rows = await fetch(session, CLAIM, now, list(facts.FETCHED), BATCH)
-    good = [row for row in rows if not await _parked(session, row, now)]
-    await facts.book(session, [(row.type, _object(row)) for row in good], settlement, now)
+    good = [row for row in rows if not await _parked(session, row, live, now)]
+    await facts.book(session, _told(good), settlement, now)
     await fetch(session, DONE, [row.id for row in good], now)
     return len(rows)
 
 
-async def _one_by_one(database: Database, settlement: Settlement, now: datetime) -> int:
+async def _one_by_one(database: Database, live: bool, settlement: Settlement, now: datetime) -> int:
     """The slow path: something in the batch is wrong, so each event has its own transaction."""
 
     async def alone(session: AsyncSession, event_id: str) -> None:
         for row in await fetch(session, CLAIM_ONE, event_id):
-            if not await _parked(session, row, now):
-                await facts.book(session, [(row.type, _object(row))], settlement, now)
+            if not await _parked(session, row, live, now):
+                await facts.book(session, _told([row]), settlement, now)
                 await fetch(session, DONE, [row.id], now)
 
     async with database.transaction() as session:
@@ -145,11 +147,12 @@ async def _fetched(
 ) -> None:
     """Ask Stripe how things are, then book that and mark the event, in one transaction."""
     try:
-        learned = await facts.learn(database, door, row.type, _object(row))
+        told = _told([row])
+        learned = await facts.learn(database, door, told[0]) if told else NOTHING
 
         async def step(session: AsyncSession) -> None:
             for mine in await fetch(session, CLAIM_ONE, row.id):
-                if not await _parked(session, mine, now):
+                if not await _parked(session, mine, door.live, now):
                     await facts.book_learned(session, learned, settlement, now)
                     await fetch(session, DONE, [mine.id], now)
 
@@ -158,11 +161,13 @@ async def _fetched(
         await database.run(_failed, row, error, now)
 
 
-async def _parked(session: AsyncSession, row: Row[Any], now: datetime) -> bool:
+async def _parked(session: AsyncSession, row: Row[Any], live: bool, now: datetime) -> bool:
     """Whether the event is one that no retry will heal; then it waits for a person."""
     reason = None
     if row.api_version not in (API_VERSION, None):
         reason = f"it speaks API version {row.api_version}, we speak {API_VERSION}"
+    elif row.livemode != live:
+        reason = f"it is of {'live' if row.livemode else 'test'} mode, we are not"
     elif row.account is not None and not await _knows(session, row.account):
         reason = f"it is about the account {row.account}, which is nobody's here"
     if reason is not None:
@@ -197,6 +202,7 @@ async def replay(database: Database, event_id: str, *, now: datetime) -> None:
         raise NotFound(kind="event", id=event_id)
 
 
-def _object(row: Row[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(row.payload).get("data", {}).get("object", {})
-    return found
+def _told(rows: Sequence[Row[Any]]) -> list[Told]:
+    """What the events tell about the platform's own account."""
+    found = [(row, orjson.loads(row.payload).get("data")) for row in rows if row.account is None]
+    return [Told(row.type, row.created_at, data["object"]) for row, data in found if data]

@@ -7,7 +7,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database
-from takings.errors import Conflict, NotFound
+from takings.errors import Conflict, NotFound, Refused
 from takings.policies.presets import PRESETS
 from takings.policies.rules import Policy
 from takings.policies.tables import StoredPolicy
@@ -18,6 +18,30 @@ class PolicyDiffers(Conflict):
 
     A version never changes: publish the new rules under the next version.
     """
+
+
+class RuleNotKept(Refused):
+    """The policy {name} asks for {rule}, which this version of Takings does not keep yet.
+
+    Choose a policy without it: money is not promised by a rule that nothing carries out.
+    """
+
+    param = "policy"
+
+
+def check_kept(policy: Policy) -> None:
+    """Nothing happens if every rule of the policy for tips is carried out; else RuleNotKept."""
+    rules = {
+        "a tax on commission": policy.tax is not None,
+        "a rolling reserve": policy.rolling_reserve is not None,
+        "a refund window": policy.refund_window_days > 0,
+        "the passed fee back in a refund": policy.fee_bearer == "host"
+        and policy.refund_fee_bearer == "platform",
+        "the dispute fee from hosts or listeners": policy.dispute_fee_bearer != "platform",
+    }
+    for rule, asked in rules.items():
+        if asked:
+            raise RuleNotKept(name=policy.name, rule=rule)
 
 
 async def publish(database: Database, policy: Policy, *, now: datetime) -> None:

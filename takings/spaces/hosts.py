@@ -6,7 +6,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import records
-from takings.database import Database
+from takings.database import Database, fetch
 from takings.errors import Conflict, NotFound
 from takings.spaces.tables import Host
 
@@ -20,6 +20,11 @@ class HostDiffers(Conflict):
     param = "id"
 
 
+REGISTER = """
+INSERT INTO hosts (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING
+"""
+
+
 async def register(database: Database, host_id: str, name: str, *, now: datetime) -> Host:
     """Make somebody a host; repeating it changes nothing.
 
@@ -28,10 +33,8 @@ async def register(database: Database, host_id: str, name: str, *, now: datetime
     records.check_id(host_id)
 
     async def step(session: AsyncSession) -> Host:
-        host = await session.get(Host, host_id)
-        if host is None:
-            host = Host(id=host_id, name=name, created_at=now)
-            session.add(host)
+        await fetch(session, REGISTER, host_id, name, now)  # many may do so at once
+        host = await session.get_one(Host, host_id)
         if host.name != name:
             raise HostDiffers(id=host_id)
         return host

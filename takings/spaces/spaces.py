@@ -55,7 +55,7 @@ async def schedule(
 
     Without shares all of it is the host's.
 
-    Raises NotFound for an unknown host or policy, SharesDoNotSum, SpaceDiffers.
+    Raises NotFound for an unknown host or policy, SharesDoNotSum, SpaceDiffers, RuleNotKept.
     """
     records.check_id(space_id)
     parts = list(shares) or [Share(host, agreements.ALL)]
@@ -63,17 +63,21 @@ async def schedule(
     async def step(session: AsyncSession) -> Space:
         space = await session.get(Space, space_id)
         if space is not None:
-            if (space.host_id, space.title, space.policy) != (host, title, policy):
+            known = await agreements.shares(session, space_id, 1)
+            told = (space.host_id, space.title, space.policy, known)
+            if told != (host, title, policy, parts):
                 raise SpaceDiffers(id=space_id)
             return space
         await hosts.get(session, host)
+        rules = await policies.latest(session, policy)
+        policies.check_kept(rules)
         space = Space(
             id=space_id,
             host_id=host,
             title=title,
             state="scheduled",
             policy=policy,
-            policy_version=(await policies.latest(session, policy)).version,
+            policy_version=rules.version,
             agreement_version=1,
             starts_at=starts_at,
             created_at=now,

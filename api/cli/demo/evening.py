@@ -11,7 +11,7 @@ from api.cli import output
 from api.cli.demo.calls import CardRefused, WentWrong, post
 from api.cli.demo.stage import Stage
 from takings.money import Money
-from takings.payments.payments import Surface
+from takings.payments.orders import Surface
 
 AT_ONCE = 16
 TROUBLE = {"duplicate": 0.2, "reorder": 0.3, "delay": 0.15, "drop": 0.08, "delay_seconds": 0.6}
