@@ -24,6 +24,7 @@ class Event(Output):
     type: str
     endpoint: str
     account: str | None
+    livemode: bool
     api_version: str | None
     status: str
     attempts: int

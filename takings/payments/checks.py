@@ -54,7 +54,8 @@ SELECT coalesce(a.line_id, p.line) AS guilty,
          JOIN entries e ON e.id = p.entry_id AND e.posted_at = p.posted_at
         WHERE p.line IS NOT NULL GROUP BY 1, 2) p
     ON p.line = a.line_id AND p.host_id = a.host_id
- WHERE a.left_over IS DISTINCT FROM p.left_over OR a.held IS DISTINCT FROM coalesce(p.held, 0)
+ WHERE coalesce(a.left_over, 0) <> coalesce(p.left_over, 0)
+    OR coalesce(a.held, 0) <> coalesce(p.held, 0)
 """
 
 RESERVATIONS = """

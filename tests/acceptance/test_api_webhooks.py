@@ -88,7 +88,14 @@ SHAPES: dict[str, Callable[[], Shape]] = {
     "old": lambda: (event(), signed(event(), at=-301)),
     "future": lambda: (event(), signed(event(), at=301)),
     "other endpoint's secret": lambda: (event(), signed(event(), CONNECT_SECRET)),
+    "test on live": lambda: (event(livemode=True), signed(event(livemode=True))),
     "no signature at all": lambda: (event(), None),
+    "a signature that cannot be compared": lambda: (event(), "t=1,v1=\xe9"),
+    "an old one behind a new time": lambda: (
+        event(),
+        f"at={int(time.time())}," + signed(event(), at=-999),
+    ),
+    "two times": lambda: (event(), f"t={int(time.time())}," + signed(event(), at=-999)),
     "empty body": lambda: (b"", signed(b"")),
     "oversize": oversize,
     "non-UTF-8": not_utf8,
@@ -98,7 +105,7 @@ SHAPES: dict[str, Callable[[], Shape]] = {
 
 async def post(url: str, path: str, shape: Shape) -> httpx.Response:
     body, signature = shape
-    headers = {} if signature is None else {"Stripe-Signature": signature}
+    headers = {} if signature is None else {"Stripe-Signature": signature.encode("latin-1")}
     async with httpx.AsyncClient(base_url=url) as client:
         return await client.post(path, content=body, headers=headers)
 
@@ -108,7 +115,7 @@ async def stored(database: Database) -> list[tuple[str, str]]:
     return [(row.id, row.endpoint) for row in rows]
 
 
-async def test_twelve_forged_webhooks_are_400_and_nothing_is_stored(
+async def test_sixteen_forged_webhooks_are_400_and_nothing_is_stored(
     service: str, database: Database
 ) -> None:
     told = {}
@@ -118,7 +125,7 @@ async def test_twelve_forged_webhooks_are_400_and_nothing_is_stored(
     assert told == dict.fromkeys(SHAPES, (400, "not_from_stripe")) | {
         "oversize": (400, "body_too_large")
     }
-    assert len(told) == 12
+    assert len(told) == 16
     assert await stored(database) == []
 
 

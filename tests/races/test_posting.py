@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import NoneType
 
 import asyncpg
@@ -14,6 +14,7 @@ from takings.database import Database, DatabaseAway, Overdrawn, fetch
 from takings.ledger import balances, journal
 from takings.ledger.entries import Entry
 from takings.ledger.journal import KeyReused
+from takings.spaces import hosts
 from tests import books
 from tests.books import ADA, BOB, NOON, earned, entry
 from tests.conftest import PROVE, Fresh
@@ -193,14 +194,18 @@ async def test_control_one_leg_behind_the_laws_back_is_seen_at_once(
     assert not await look(database)
 
 
+PAIRS = (("ada", "bob"), ("bob", "ada"))
+
+
 async def test_a_deadlock_is_tried_again_until_both_have_what_they_want(
     database: Database,
 ) -> None:
-    await database.run(journal.post, [earned("1")])
-    both, attempts = asyncio.Barrier(2), Counter[int]()
-    lock = "SELECT FROM accounts WHERE id = $1 FOR UPDATE"
+    for name in ("ada", "bob"):
+        await hosts.register(database, name, name, now=datetime.now(UTC))
+    both, attempts = asyncio.Barrier(2), Counter[str]()
+    lock = "SELECT FROM hosts WHERE id = $1 FOR UPDATE"
 
-    async def cross(session: AsyncSession, first: int, second: int) -> str:
+    async def cross(session: AsyncSession, first: str, second: str) -> str:
         attempts[first] += 1
         await fetch(session, lock, first)
         if attempts[first] == 1:
@@ -208,22 +213,22 @@ async def test_a_deadlock_is_tried_again_until_both_have_what_they_want(
         await fetch(session, lock, second)
         return "done"
 
-    answers = [*await asyncio.gather(database.run(cross, 1, 2), database.run(cross, 2, 1))]
+    answers = [*await asyncio.gather(*(database.run(cross, *pair) for pair in PAIRS))]
     assert answers == ["done", "done"]
     assert sorted(attempts.values()) == [1, 2]
 
 
 async def test_a_serialisation_failure_is_tried_again(database: Database) -> None:
-    await database.run(journal.post, [earned("1")])
+    await database.fetch("INSERT INTO cursors VALUES ('here', '', now())")
     both, attempts = asyncio.Barrier(2), Counter[int]()
 
     async def raise_it(session: AsyncSession, who: int) -> None:
         attempts[who] += 1
         await fetch(session, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-        await fetch(session, "SELECT sum(minor) FROM balances")
+        await fetch(session, "SELECT max(value) FROM cursors")
         if attempts[who] == 1:
             await both.wait()
-        await fetch(session, "UPDATE balances SET seq = seq + 1")
+        await fetch(session, "UPDATE cursors SET value = value || 'x'")
 
     await asyncio.gather(database.run(raise_it, 1), database.run(raise_it, 2))
     assert sorted(attempts.values()) == [1, 2]
