@@ -34,7 +34,7 @@ def create(runtime: Runtime) -> FastAPI:
     """The service; raises SecretMissing where a webhook's signing secret is empty."""
     app = FastAPI(
         title="Takings",
-        summary="Tips, ticketed Spaces and fair splits for live-audio platforms.",
+        summary="Tips and fair splits for live-audio platforms.",
         version="1",
         openapi_url="/v1/openapi.json",
         docs_url=None,

@@ -8,6 +8,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from api.dependencies import Here
 from api.schemas.balances import Balance, BalanceQuestion, TrialBalance
 from takings import money
+from takings.database import fetch
+from takings.errors import NotFound
 from takings.ledger import balances
 from takings.money import Money
 
@@ -29,6 +31,8 @@ async def trial(here: Here) -> TrialBalance:
 
 async def _balance(session: AsyncSession, asked: BalanceQuestion) -> Money:
     money.exponent(asked.currency)  # raises UnknownCurrency
+    if not await fetch(session, "SELECT id FROM accounts WHERE name = $1", asked.account):
+        raise NotFound(kind="account", id=asked.account)
     account = (asked.account, asked.currency)
     if asked.happened_at is not None:
         return await balances.effective(session, *account, asked.happened_at)

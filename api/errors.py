@@ -1,7 +1,8 @@
 """Every error as a problem (RFC 9457), and the one place that knows HTTP statuses.
 
     Invalid       422   the request was understood and is wrong
-                  400   where it could not even be read: not JSON, too large, not from Stripe
+                  400   where it could not even be read: broken JSON, too large, not from Stripe
+                  415   where it is not meant to be JSON
     Unproven      401   who is asking is not known (api/auth.py)
     Refused       403   RFC 9110: understood, refused, and "should not automatically repeat"
                   402   where it is the bank or Stripe who says no, as in Stripe's own API
@@ -52,6 +53,13 @@ class BodyTooLarge(Invalid):
     """
 
 
+class NotJson(Invalid):
+    """The body is {kind}, not JSON.
+
+    Send one JSON object with "Content-Type: application/json".
+    """
+
+
 class MalformedJson(Invalid):
     """The body is not JSON: {reason}.
 
@@ -63,6 +71,7 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     BodyTooLarge: HTTPStatus.BAD_REQUEST,
     MalformedJson: HTTPStatus.BAD_REQUEST,
     NotFromStripe: HTTPStatus.BAD_REQUEST,
+    NotJson: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Unproven: HTTPStatus.UNAUTHORIZED,
     CardDeclined: HTTPStatus.PAYMENT_REQUIRED,
     StripeRefused: HTTPStatus.PAYMENT_REQUIRED,
@@ -148,6 +157,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     broken = next((one for one in found if one["type"] == "json_invalid"), None)
     if broken is not None:
         return answer(request.scope, MalformedJson(reason=broken["ctx"]["error"]))
+    kind = request.headers.get("content-type", "of no stated type")
+    if "json" not in kind and any(tuple(one["loc"]) == ("body",) for one in found):
+        return answer(request.scope, NotJson(kind=_plain(kind)))
     faults = [_fault(one["loc"], one["msg"]) for one in found]
     named = [str(one["loc"][1]) for one in found if len(one["loc"]) > 1]
     return problem(

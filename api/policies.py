@@ -40,5 +40,5 @@ async def _one(session: AsyncSession, name: str, version: int | None) -> Policy:
         query = query.where(StoredPolicy.version == version)
     newest = (await session.exec(query.order_by(col(StoredPolicy.version).desc()))).first()
     if newest is None:
-        raise NotFound(kind="policy", id=name)
+        raise NotFound(kind="policy", id=name if version is None else f"{name} version {version}")
     return Policy.of(newest)

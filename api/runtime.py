@@ -5,12 +5,25 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 
+import migrations
 from api.settings import Settings
 from takings import books, embedded
 from takings.database import Database
+from takings.errors import Unavailable
 from takings.payments.stripe import SecretMissing, Stripe
+
+HEAD = ScriptDirectory(str(migrations.HERE)).get_current_head()
+"""The schema that this code was written for."""
+
+
+class SchemaDiffers(Unavailable):
+    """The schema is at {found}, and this code needs {wanted}.
+
+    Run "takings db migrate".
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,17 @@ async def migrate(where: Addresses) -> None:
     await books.prepare(where.owner, where.app_role, now=datetime.now(UTC))
 
 
+async def same_schema(database: Database) -> None:
+    """Raise SchemaDiffers unless the schema is the one that this code was written for."""
+    found = "nothing"
+    for row in await database.fetch("SELECT to_regclass('alembic_version') AS there"):
+        if row.there is not None:
+            rows = await database.fetch("SELECT version_num FROM alembic_version")
+            found = rows[0].version_num if rows else found
+    if found != HEAD:
+        raise SchemaDiffers(found=found, wanted=HEAD)
+
+
 @asynccontextmanager
 async def running(settings: Settings, *, migrated: bool = True) -> AsyncIterator[Runtime]:
     """A process's runtime, migrated and refused where a crash could lose money."""
@@ -73,6 +97,7 @@ async def running(settings: Settings, *, migrated: bool = True) -> AsyncIterator
             ) as door,
         ):
             await database.refuse_unsafe_settings()
+            await same_schema(database)
             yield Runtime(settings, database, door)
 
 

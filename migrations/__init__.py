@@ -6,7 +6,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.engine import make_url
+
+from takings.database import address
 
 HERE = Path(__file__).parent
 
@@ -15,7 +16,7 @@ def config(owner_url: str, app_role: str) -> Config:
     """How Alembic reaches the database as its owner, and whom it lets serve."""
     found = Config()
     found.set_main_option("script_location", str(HERE))
-    found.attributes["url"] = make_url(owner_url).set(drivername="postgresql+asyncpg")
+    found.attributes["url"] = address(owner_url)
     found.attributes["app_role"] = f'"{app_role}"'
     return found
 

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 import stamina
-from sqlalchemy.engine import Row, make_url
+from sqlalchemy.engine import URL, Row, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -24,6 +24,13 @@ class DatabaseAway(Unavailable):
     """The database does not answer.
 
     Send the same again in a moment: if it was written after all, it is not written twice.
+    """
+
+
+class BadAddress(Invalid):
+    """The address of the database cannot be used: {what}.
+
+    Write it as postgresql://user:password@host:port/database, with ?sslmode=… if need be.
     """
 
 
@@ -86,13 +93,29 @@ DATA = "22"  # a value that its type cannot hold
 ANSWERS_OF_THE_DISK = ("fsync", "full_page_writes", "synchronous_commit")
 
 
+def address(url: str) -> URL:
+    """A database's address as our driver takes it, from one as libpq and its kin write it.
+
+    Of the options behind the question mark ``sslmode`` is kept; others are refused, not ignored.
+    """
+    parsed = make_url(url)
+    if not parsed.drivername.startswith("postgres"):
+        raise BadAddress(what=f"{parsed.drivername} is no PostgreSQL")
+    options = dict(parsed.query)
+    ssl = options.pop("sslmode", options.pop("ssl", None))
+    if options:
+        raise BadAddress(what=f"the option {', '.join(sorted(options))} is not known")
+    kept = {"ssl": ssl} if ssl else {}
+    return parsed.set(drivername="postgresql+asyncpg", query=kept)
+
+
 class Database:
     """A pool of connections to one PostgreSQL; the only begin, commit and retry."""
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
-        parsed = make_url(url).set(drivername="postgresql+asyncpg")
+        self._url = url
         self.engine: AsyncEngine = create_async_engine(
-            parsed,
+            address(url),
             pool_size=connections,
             max_overflow=0,
             pool_timeout=5,
@@ -153,8 +176,7 @@ class Database:
 
         The connection is one of its own; if it is lost, nothing rings, and polling goes on.
         """
-        url = self.engine.url.set(drivername="postgresql")
-        connection = await asyncpg.connect(url.render_as_string(hide_password=False))
+        connection = await asyncpg.connect(self._url)
         try:
             await connection.add_listener(channel, lambda *_: ring())
             yield

@@ -29,7 +29,7 @@ MESSAGE_MAX: Final = 500
 class SpaceNotLive(Refused):
     """The Space {id} is {state}: tips are for live rooms.
 
-    Wait until it is live.
+    Tips are taken from when the room goes live until it ends.
     """
 
     param = "space"

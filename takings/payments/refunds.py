@@ -57,9 +57,9 @@ class RefundTooLarge(Refused):
 
 
 class NothingToRefund(Invalid):
-    """A refund of {amount} returns nothing.
+    """A refund of {amount} returns nothing; {left} can still be refunded.
 
-    Refund a positive amount in the payment's currency.
+    Refund a positive amount, at most what is left.
     """
 
     param = "amount"
@@ -147,7 +147,7 @@ async def _write(  # the first step: all that can be refused is refused here
     if wanted > left:
         raise RefundTooLarge(amount=wanted, left=left)
     if wanted.minor <= 0:
-        raise NothingToRefund(amount=wanted)
+        raise NothingToRefund(amount=wanted, left=left)
     parts = splits.divide(wanted.minor, [line.refundable for line in lines])
     await _insert(session, refund_id, payment_id, wanted, reason, now)
     await _divide(session, refund_id, lines, parts)

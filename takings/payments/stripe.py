@@ -73,7 +73,7 @@ class CardDeclined(Refused):
 class StripeRefused(Refused):
     """Stripe refused: {reason} ({stripe_code}).
 
-    Asking the same again will give the same answer.
+    No money moved. Put right what it says, then ask anew under a new id.
     """
 
 
@@ -265,13 +265,15 @@ async def _answer(call: Any, *args: Any, key: str | None = None) -> Object:
     except stripe.RateLimitError as error:
         raise StripeBusy from error
     except stripe.CardError as error:
-        raise CardDeclined(reason=error.user_message, decline=error.code) from error
+        reason = (error.user_message or "no reason given").rstrip(". ")
+        raise CardDeclined(reason=reason, decline=error.code) from error
     except stripe.IdempotencyError as error:
         raise AskedOtherwise(key=key) from error
     except stripe.InvalidRequestError as error:
         if error.http_status == 404:  # noqa: PLR2004
             raise NotFound(kind="Stripe object", id=error.param) from error
-        raise StripeRefused(reason=error.user_message, stripe_code=error.code) from error
+        reason = (error.user_message or "no reason given").rstrip(". ")
+        raise StripeRefused(reason=reason, stripe_code=error.code) from error
     except (stripe.AuthenticationError, stripe.PermissionError) as error:
         raise KeyRefused from error  # what Stripe says here may hold a part of the key
     except stripe.StripeError as error:

@@ -23,6 +23,15 @@ class SharesDoNotSum(Invalid):
     param = "shares"
 
 
+class ShareTooSmall(Invalid):
+    """The share of {host} is {weight} basis points.
+
+    Give every payee a whole number of basis points from 1 on, or leave them out.
+    """
+
+    param = "shares"
+
+
 class PayeeTwice(Invalid):
     """The host {host} has more than one share.
 
@@ -42,8 +51,11 @@ class Share:
 
 def check(shares: Sequence[Share]) -> None:
     """Raise unless the shares are a whole: positive, one for each payee, 10 000 in all."""
+    for share in shares:
+        if share.weight < 1:
+            raise ShareTooSmall(host=share.host, weight=share.weight)
     total = sum(share.weight for share in shares)
-    if total != ALL or any(share.weight < 1 for share in shares):
+    if total != ALL:
         raise SharesDoNotSum(total=total)
     payees = [share.host for share in shares]
     for payee in payees:

@@ -87,7 +87,7 @@ BAD: Mapping[str, tuple[tuple[str, Any], int, str, str | None]] = {
     "a negative share": (
         space(**shares((ADA, 10_001), (BOB, -1))),
         422,
-        "shares_do_not_sum",
+        "share_too_small",
         "shares",
     ),
     "a payee twice": (space(**shares((ADA, 5000), (ADA, 5000))), 422, "payee_twice", "shares"),
@@ -356,7 +356,7 @@ def test_every_error_has_a_code_of_its_own_and_a_status() -> None:
     assert len(codes) == len(set(codes)) > 50
     assert all(re.fullmatch("[a-z]+(_[a-z]+)*", code) for code in codes)
     told = {error: errors.status_of(error) for error in found}
-    assert {told[error] for error in found if issubclass(error, Invalid)} == {400, 422}
+    assert {told[error] for error in found if issubclass(error, Invalid)} == {400, 415, 422}
     assert {told[error] for error in found if issubclass(error, Refused)} == {401, 402, 403}
     assert {told[error] for error in found if issubclass(error, Unavailable)} == {503}
 

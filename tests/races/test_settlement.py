@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.runtime import Runtime
 from sandbox.control import Sandbox
@@ -122,51 +123,55 @@ async def test_ten_at_once_settle_and_cash_the_same_payments_into_one_journal(
     assert await stories.guilty(runtime.database) == {}
 
 
-async def test_control_without_the_lock_on_payments_only_a_law_stops_a_second_settlement(
-    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await unheard(runtime, box)
-    facts = proofs(box, runtime, charge=True)
-    monkeypatch.setattr(payments, "LOCK", payments.LOCK.replace("FOR NO KEY UPDATE", ""))
-    async with runtime.database.transaction() as session:
-        await payments.settle(session, facts, tips.SETTLEMENT, runtime.now())
-        other = asyncio.ensure_future(settling(runtime, facts))
-        await asyncio.sleep(0.2)  # it has read that nothing is settled
-    with pytest.raises(LawBroken) as caught:
-        await other
-    assert caught.value.facts["law"] == "allotments_pk"
-
-
-async def overlapping(runtime: Runtime, box: Sandbox, first: str) -> None:
-    """Settle and book the cash, the second while the first has not been committed."""
+async def overlapping(runtime: Runtime, box: Sandbox, first: str, second: str) -> None:
+    """Settle and book the cash, the second act while the first has not been committed."""
     await unheard(runtime, box)
     facts, page = proofs(box, runtime, charge=True), await swept(runtime)
-    async with runtime.database.transaction() as session:
-        if first == "settled":
+
+    async def act(what: str, session: AsyncSession) -> None:
+        if what == "settled":
             await payments.settle(session, facts, tips.SETTLEMENT, runtime.now())
-            other = asyncio.ensure_future(booking(runtime, page))
         else:
             await cash.book(session, page, runtime.now())
-            other = asyncio.ensure_future(settling(runtime, facts))
-        await asyncio.sleep(0.3)  # it has come as far as it can
-    await other
+
+    async def other() -> None:
+        async with runtime.database.transaction() as session:
+            await act(second, session)
+
+    async with runtime.database.transaction() as session:
+        await act(first, session)
+        running = asyncio.ensure_future(other())
+        await asyncio.sleep(0.2)  # it has come as far as it can
+    await running
+    await settling(runtime, facts)
+    await booking(runtime, page)
 
 
 @pytest.mark.parametrize("first", ["settled", "cashed"])
-async def test_the_fee_is_passed_on_once_where_payment_and_cash_are_booked_at_one_time(
-    runtime: Runtime, box: Sandbox, first: str
+@pytest.mark.parametrize("second", ["settled", "cashed"])
+async def test_whatever_overlaps_the_payments_are_earned_once_and_their_fee_is_passed_on_once(
+    runtime: Runtime, box: Sandbox, first: str, second: str
 ) -> None:
-    await overlapping(runtime, box, first)
+    await overlapping(runtime, box, first, second)
     assert await stories.told(runtime.database) == await expected(runtime, box)
     assert await stories.guilty(runtime.database) == {}
 
 
-@pytest.mark.parametrize("first", ["settled", "cashed"])
-async def test_control_without_the_lock_of_the_cash_neither_sees_the_other_and_no_fee_is_passed(
-    runtime: Runtime, box: Sandbox, first: str, monkeypatch: pytest.MonkeyPatch
+async def test_control_without_the_lock_of_payments_only_a_law_stops_a_second_settlement(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payments, "LOCK", payments.LOCK.replace("FOR NO KEY UPDATE", ""))
+    with pytest.raises(LawBroken) as caught:
+        await overlapping(runtime, box, "settled", "settled")
+    assert caught.value.facts["law"] == "allotments_pk"
+
+
+@pytest.mark.parametrize("order", [("settled", "cashed"), ("cashed", "settled")])
+async def test_control_without_the_lock_of_cash_neither_sees_the_other_and_no_fee_is_passed_on(
+    runtime: Runtime, box: Sandbox, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cash, "PAYMENTS", cash.PAYMENTS.replace("FOR NO KEY UPDATE", ""))
-    await overlapping(runtime, box, first)
+    await overlapping(runtime, box, *order)
     told = await stories.told(runtime.database)
     assert (told.count(":earned"), told.count("txn:")) == (MANY, MANY)
     assert ":fee_passed" not in told
