@@ -6,13 +6,26 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from sqlalchemy.exc import ArgumentError
+
+from takings.database import address
+from takings.errors import TakingsError
+
+PREFIX = "TAKINGS_"
+HIGHEST_PORT = 65535
+FORM = "postgresql://user:password@host:port/database"
 
 
 class Settings(BaseSettings):
     """Everything that can be set from outside, as ``TAKINGS_…``; each with a default that works."""
 
-    model_config = SettingsConfigDict(env_prefix="TAKINGS_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore")
 
     database_url: str | None = Field(
         default=None,
@@ -46,7 +59,20 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(default="127.0.0.1", description="where the API listens")
-    port: int = Field(default=8000, description="its port")
+    port: int = Field(default=8000, ge=0, le=HIGHEST_PORT, description="its port")
+
+    @field_validator("database_url", "owner_url")
+    @classmethod
+    def _usable(cls, url: str | None) -> str | None:
+        try:
+            parsed = address(url) if url is not None else None
+        except TakingsError as error:
+            raise ValueError(error.message) from None
+        except (ArgumentError, ValueError):
+            raise ValueError(f"it is no address of a PostgreSQL, {FORM}") from None
+        if parsed is not None and not 0 < (parsed.port or 5432) <= HIGHEST_PORT:
+            raise ValueError(f"there is no port {parsed.port}")
+        return url
 
     @field_validator(
         "settlement_currencies", "stripe_webhook_secrets", "stripe_connect_secrets", mode="before"
@@ -62,6 +88,34 @@ def current() -> Settings:
     return Settings()
 
 
-def environment(**changed: str) -> dict[str, str]:
-    """The environment for a process of ours, with some of our settings changed."""
-    return os.environ | {f"TAKINGS_{name.upper()}": value for name, value in changed.items()}
+class Sealed(Settings):
+    """Settings that are only what is given: the environment and .env say nothing in them."""
+
+    @classmethod
+    def settings_customise_sources(  # noqa: PLR0913 - as pydantic names its sources
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, and no other source."""
+        return (init_settings,)
+
+
+def sealed(**values: object) -> Settings:
+    """The settings of a world of its own; of ours it shares PostgreSQL's binaries, if any."""
+    binaries = os.environ.get(variable("postgres_bin")) or None
+    return Sealed.model_validate({"postgres_bin": binaries} | values)
+
+
+def variable(name: str) -> str:
+    """What a setting is called in the environment."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def environment(**told: str) -> dict[str, str]:
+    """The environment for a process of ours: none of our settings but those that it is told."""
+    rest = {name: text for name, text in os.environ.items() if not name.upper().startswith(PREFIX)}
+    return rest | {variable(name): text for name, text in told.items()}

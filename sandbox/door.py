@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from base64 import b64decode
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -122,9 +124,18 @@ async def _guarded(
     return given
 
 
+def _key(given: str) -> str:
+    """The API key of an Authorization header: a bearer's, or the user of basic credentials."""
+    kind, _, rest = given.partition(" ")
+    if kind.lower() == "basic":
+        with suppress(ValueError):
+            return b64decode(rest).decode().partition(":")[0]
+    return rest if kind.lower() == "bearer" else ""
+
+
 def _authorised(state: State, asked: Asked) -> str:
     """Whose account it is about: the key's, or a connected one that the key may act for."""
-    if not asked.key_used.startswith("Bearer sk_test_"):
+    if not _key(asked.key_used).startswith("sk_test_"):
         raise StripeError("Invalid API Key provided.", status=401)
     if asked.account in {None, PLATFORM} or asked.path.startswith("/v2/"):
         return PLATFORM

@@ -1,5 +1,6 @@
 """Payment intents go through Stripe's states, on every road."""
 
+import httpx
 import pytest
 import stripe
 
@@ -212,3 +213,18 @@ async def test_a_wrong_key_is_refused(box: Sandbox) -> None:
     with pytest.raises(stripe.AuthenticationError):
         await client.v1.balance.retrieve_async()
     await client._requestor._client.close_async()  # noqa: SLF001  it has no door of its own
+
+
+@pytest.mark.parametrize(
+    ("auth", "status"),
+    [
+        (("sk_test_sandbox", ""), 200),
+        (("sk_live_sandbox", ""), 401),
+        (("", "sk_test_sandbox"), 401),
+    ],
+)
+async def test_a_key_may_come_as_the_user_of_basic_credentials(
+    box: Sandbox, auth: tuple[str, str], status: int
+) -> None:
+    async with httpx.AsyncClient(base_url=box.url, auth=auth) as curl:
+        assert (await curl.get("/v1/balance")).status_code == status

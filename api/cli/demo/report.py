@@ -93,7 +93,7 @@ def where_it_runs(stage: Stage) -> None:
     output.console.print(
         f"""
 It goes on until Ctrl-C.
-  API      {stage.api.base_url}   (schema: {stage.api.base_url}v1/openapi.json)
+  API      {stage.url}   (schema: {stage.url}/v1/openapi.json)
   key      {stage.key}
   Stripe   {settings.stripe_api_base}
   logs     {stage.home}/*.log
@@ -105,7 +105,7 @@ In another terminal:
   takings hosts
   takings events list
   takings verify
-  curl -H 'Authorization: Bearer {stage.key}' {stage.api.base_url}v1/trial-balance""",
+  curl -H 'Authorization: Bearer {stage.key}' {stage.url}/v1/trial-balance""",
         soft_wrap=True,
         markup=False,
     )

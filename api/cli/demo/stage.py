@@ -1,6 +1,8 @@
 """The stage: PostgreSQL, sandbox, service and worker as in production, in a home of its own."""
 
 import asyncio
+import ctypes
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -17,12 +19,15 @@ from api.cli import output
 from api.cli.demo.calls import post
 from api.cli.doctor import DEMO_HOME, forget
 from api.runtime import Addresses, Runtime
-from api.settings import Settings, current, environment
+from api.settings import environment, sealed
 from takings.errors import Unavailable
 
 STRIPE_KEY = "sk_test_demo"
 SECRET, CONNECT_SECRET = "whsec_demo", "whsec_demo_connect"
 PATIENCE_S = 5.0
+
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1
 
 
 class WouldNotStart(Unavailable):
@@ -39,6 +44,7 @@ class Stage:
     home: Path
     where: Addresses
     runtime: Runtime
+    url: str
     key: str
     api: httpx.AsyncClient
     stripe: httpx.AsyncClient
@@ -68,8 +74,7 @@ async def _built(stack: AsyncExitStack, home: Path, seed: int) -> Stage:
     box = await stack.enter_async_context(
         _process(home, "sandbox", "--port", "0", "--seed", str(seed), env=environment())
     )
-    settings = Settings.model_validate({"home": home, "postgres_bin": current().postgres_bin})
-    where = await stack.enter_async_context(runtimes.addresses(settings))
+    where = await stack.enter_async_context(runtimes.addresses(sealed(home=home)))
     await runtimes.migrate(where)
     told = {
         "database_url": where.app,
@@ -82,7 +87,7 @@ async def _built(stack: AsyncExitStack, home: Path, seed: int) -> Stage:
     env = environment(home=str(home), **told)
     service = await stack.enter_async_context(_process(home, "serve", "--port", "0", env=env))
     await stack.enter_async_context(_process(home, "worker", env=env))
-    settings = Settings.model_validate({"home": home, **told})
+    settings = sealed(home=home, **told)
     runtime = await stack.enter_async_context(runtimes.running(settings, migrated=False))
     _, key = await keys.issue(runtime.database, "demo", now=runtime.now())
     url = await _address(service, home, "serve")
@@ -90,7 +95,7 @@ async def _built(stack: AsyncExitStack, home: Path, seed: int) -> Stage:
     stripe = await stack.enter_async_context(_client(told["stripe_api_base"], STRIPE_KEY))
     hook = {"url": f"{url}/webhooks/stripe", "secret": SECRET}
     await post(stripe, "/_sandbox/webhook_endpoints", hook)
-    return Stage(home, where, runtime, key, api, stripe)
+    return Stage(home, where, runtime, url, key, api, stripe)
 
 
 def _client(url: str, key: str) -> httpx.AsyncClient:
@@ -106,7 +111,9 @@ async def _process(
     with _log(home, command).open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "api.cli", command, *arguments),
+            cwd=home,  # where no .env of yours is read
             env=env,
+            preexec_fn=_end_with_parent,
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=log,
@@ -122,6 +129,12 @@ async def _process(
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def _end_with_parent() -> None:
+    """Linux ends the process with the one that started it, even if that was killed."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _log(home: Path, command: str) -> Path:
