@@ -1,6 +1,7 @@
 """The service as a running server: a task of the caller's event loop, stopped gracefully."""
 
 import asyncio
+import errno
 import gc
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +12,7 @@ import uvicorn
 
 from api import app
 from api.runtime import Runtime
-from takings.errors import Conflict
+from takings.errors import Conflict, Invalid, TakingsError
 
 log = structlog.get_logger()
 
@@ -24,7 +25,21 @@ STARTING_S = 0.005
 class PortTaken(Conflict):
     """Something else listens on {host}:{port}.
 
-    Stop it, or set TAKINGS_PORT to another port; 0 takes any free one.
+    Stop it, or choose another port with --port; 0 takes any free one.
+    """
+
+
+class UnknownHost(Invalid):
+    """Nothing is known of a host {host}.
+
+    Set TAKINGS_HOST or --host to a name or an address of this machine, such as 127.0.0.1.
+    """
+
+
+class CannotListen(Invalid):
+    """Nobody can listen on {host}:{port}: {why}.
+
+    Choose another address of this machine with --host, or another port with --port.
     """
 
 
@@ -81,12 +96,21 @@ async def serve(runtime: Runtime, host: str, port: int, stop: asyncio.Event) -> 
 
 @contextmanager
 def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket bound to the address, or PortTaken."""
+    """A socket bound to the address, or why it cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+        except (socket.gaierror, UnicodeError) as error:
+            raise UnknownHost(host=host) from error
         except OSError as error:
-            raise PortTaken(host=host, port=port) from error
+            raise refused(error, host, port) from error
         yield listener
+
+
+def refused(error: OSError, host: str, port: int) -> TakingsError:
+    """Why the system does not let us listen, as an error of ours."""
+    if error.errno == errno.EADDRINUSE:
+        return PortTaken(host=host, port=port)
+    return CannotListen(host=host, port=port, why=error.strerror)

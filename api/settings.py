@@ -14,8 +14,7 @@ from pydantic_settings import (
 )
 from sqlalchemy.exc import ArgumentError
 
-from takings.database import address
-from takings.errors import TakingsError
+from takings.database import BadAddress, address
 
 PREFIX = "TAKINGS_"
 HIGHEST_PORT = 65535
@@ -66,8 +65,8 @@ class Settings(BaseSettings):
     def _usable(cls, url: str | None) -> str | None:
         try:
             parsed = address(url) if url is not None else None
-        except TakingsError as error:
-            raise ValueError(error.message) from None
+        except BadAddress as error:
+            raise ValueError(error.facts["what"]) from None
         except (ArgumentError, ValueError):
             raise ValueError(f"it is no address of a PostgreSQL, {FORM}") from None
         if parsed is not None and not 0 < (parsed.port or 5432) <= HIGHEST_PORT:
@@ -92,7 +91,7 @@ class Sealed(Settings):
     """Settings that are only what is given: the environment and .env say nothing in them."""
 
     @classmethod
-    def settings_customise_sources(  # noqa: PLR0913 - as pydantic names its sources
+    def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
@@ -113,6 +112,11 @@ def sealed(**values: object) -> Settings:
 def variable(name: str) -> str:
     """What a setting is called in the environment."""
     return f"{PREFIX}{name.upper()}"
+
+
+def made() -> bool:
+    """Whether it was make that started us."""
+    return "MAKELEVEL" in os.environ
 
 
 def environment(**told: str) -> dict[str, str]:

@@ -5,7 +5,9 @@ import asyncio
 import signal
 import sys
 
-from sandbox.serving import running
+from sandbox.serving import ListenError, running
+
+HIGHEST_PORT = 65535
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -25,16 +27,27 @@ async def serve(options: argparse.Namespace) -> None:
         await stop.wait()
 
 
+def port(text: str) -> int:
+    """A port as it is written, or ValueError."""
+    if not 0 <= (found := int(text)) <= HIGHEST_PORT:
+        raise ValueError
+    return found
+
+
 def main() -> None:
     """Read the command line, then serve."""
     parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
-    parser.add_argument("--port", type=int, default=12111)
+    parser.add_argument("--port", type=port, default=12111, help="0: any free one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--webhook", help="where the platform's events go")
     parser.add_argument("--secret", default="whsec_sandbox")
     parser.add_argument("--connect-webhook", help="where connected accounts' events go")
     parser.add_argument("--connect-secret", default="whsec_sandbox_connect")
-    asyncio.run(serve(parser.parse_args()))
+    options = parser.parse_args()
+    try:
+        asyncio.run(serve(options))
+    except ListenError as error:
+        parser.error(f"cannot listen on port {options.port}: {error.strerror}")
 
 
 if __name__ == "__main__":

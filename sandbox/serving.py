@@ -12,6 +12,12 @@ from sandbox.app import build
 from sandbox.control import Sandbox
 from sandbox.courier import AT_ONCE
 
+LOOPBACK = "127.0.0.1"
+
+
+class ListenError(OSError):
+    """The system does not let the sandbox have its port."""
+
 
 class Server(uvicorn.Server):
     """uvicorn without its second a tick: it says when it listens, and stops when it is told."""
@@ -50,7 +56,11 @@ def loopback(port: int = 0) -> socket.socket:
     # Named TCP, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms.
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("127.0.0.1", port))
+    try:
+        bound.bind((LOOPBACK, port))
+    except OSError as error:
+        bound.close()
+        raise ListenError(error.errno, error.strerror) from error
     return bound
 
 

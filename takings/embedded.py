@@ -90,6 +90,14 @@ def find_stale(home: Path) -> list[int]:
         return [pid] if pid and _deserted(home) else []
 
 
+def is_deserted(home: Path) -> bool:
+    """Whether there is a home that nobody uses, with or without a server."""
+    if not (home / "door").exists():
+        return False
+    with _locked(home / "door"):
+        return _deserted(home)
+
+
 def stop_stale(home: Path) -> list[int]:
     """A server that outlived its users is stopped; the pid that it had."""
     stale = find_stale(home)

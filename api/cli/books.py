@@ -161,6 +161,8 @@ async def entries(
     if json:
         output.as_json({"object": "list", "data": found})
         return
+    if not found:
+        output.errors.print("No entries.")
     for entry in found:
         at = entry["happened_at"].strftime("%Y-%m-%d %H:%M:%S")
         output.console.print(f"[bold]{at}  {entry['kind']}[/]  {entry['key']}")

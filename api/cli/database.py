@@ -18,6 +18,7 @@ from api import runtime
 from api.cli import loop, output
 from api.runtime import Addresses
 from api.settings import current
+from takings.database import in_our_words
 from takings.errors import Corrupt
 
 app = typer.Typer(help="The database: migrate, check, sql, url.", no_args_is_help=True)
@@ -57,7 +58,7 @@ def head() -> str | None:
 async def migrate() -> None:
     """Bring the schema up to date, as the role that owns it; repeat it as often as you like."""
     async with runtime.addresses(current()) as where:
-        with output.errors.status("Migrating …"):
+        with output.errors.status("Migrating …"), in_our_words():
             await runtime.migrate(where)
     output.console.print(f"The schema is at revision {head()}.")
 
@@ -93,7 +94,8 @@ async def _left_behind(where: Addresses) -> list[str]:
 async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
     """A plain connection, for what is not the service's business."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(plain)
+    with in_our_words():
+        connection = await asyncpg.connect(plain)
     try:
         yield connection
     finally:

@@ -1,5 +1,6 @@
 """``takings doctor``: what is wrong with this installation, and what to do about each."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from api import runtime
-from api.cli import database, loop, output
+from api.cli import database, loop, output, processes
 from api.cli.output import AsJson
 from api.runtime import Addresses
 from api.settings import Settings, current
@@ -26,6 +27,8 @@ SIGNS = {"fine": "[green]✓[/]", "unknown": "[yellow]?[/]", "wrong": "[red]✗[
 
 DEMO_HOME = "takings-demo-"
 """How the temporary home of a demo is called; one that was killed may leave it behind."""
+
+AGAIN = "Run takings doctor --stop."
 
 OWNED = """
 SELECT current_user AS role, r.rolsuper AS super,
@@ -49,12 +52,15 @@ class Diagnosis:
 @loop.awaited
 async def doctor(
     *,
-    stop: Annotated[bool, typer.Option(help="Stop stale servers without asking.")] = False,
+    stop: Annotated[
+        bool, typer.Option(help="Stop and remove what nobody uses, without asking.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Look for what could go wrong here; exit code 1 if something is."""
     settings = current()
-    found = [_stale(settings, stop=stop, ask=not json and sys.stdin.isatty())]
+    ask = not json and sys.stdin.isatty()
+    found = [_stale(settings, stop=stop, ask=ask), _demos(stop=stop, ask=ask)]
     found += [diagnosis async for diagnosis in _looked_at(settings)]
     if json:
         output.as_json({"object": "list", "data": [asdict(diagnosis) for diagnosis in found]})
@@ -68,25 +74,35 @@ async def doctor(
         raise typer.Exit(loop.FAILED)
 
 
-def _homes(settings: Settings) -> list[Path]:
-    """Where embedded servers may be: the home, and what killed demos left."""
-    demos = Path(tempfile.gettempdir()).glob(f"{DEMO_HOME}*")
-    return [settings.home / "postgres", *(demo / "postgres" for demo in demos)]
-
-
 def _stale(settings: Settings, *, stop: bool, ask: bool) -> Diagnosis:
-    """Servers that outlived their users, stopped if that is wished."""
-    stale = {home: pids for home in _homes(settings) if (pids := embedded.find_stale(home))}
+    """A server that outlived its users, stopped if that is wished."""
+    home = settings.home / "postgres"
+    stale = embedded.find_stale(home)
     if not stale:
         return Diagnosis("servers", "fine", "No embedded PostgreSQL outlived its users.")
-    names = ", ".join(f"{pids[0]} in {home}" for home, pids in stale.items())
-    if not stop and not (ask and typer.confirm(f"Stop the stale PostgreSQL {names}?")):
-        return Diagnosis("servers", "wrong", f"Nobody uses {names}.", "Run takings doctor --stop.")
-    for home in stale:
-        embedded.stop_stale(home)
-        if home.parent.name.startswith(DEMO_HOME):
-            forget(home.parent)
-    return Diagnosis("servers", "fine", f"Stopped {names}.")
+    name = f"{stale[0]} in {home}"
+    if not stop and not (ask and typer.confirm(f"Stop the stale PostgreSQL {name}?")):
+        return Diagnosis("servers", "wrong", f"Nobody uses {name}.", AGAIN)
+    embedded.stop_stale(home)
+    return Diagnosis("servers", "fine", f"Stopped {name}.")
+
+
+def _demos(*, stop: bool, ask: bool) -> Diagnosis:
+    """What demos left that were killed, servers too, removed if that is wished."""
+    left = [
+        demo
+        for demo in sorted(Path(tempfile.gettempdir()).glob(f"{DEMO_HOME}*"))
+        if os.access(demo, os.W_OK) and embedded.is_deserted(demo / "postgres")
+    ]
+    if not left:
+        return Diagnosis("demos", "fine", "No demo left anything behind.")
+    names = ", ".join(map(str, left))
+    if not stop and not (ask and typer.confirm(f"Remove {names}, with the servers in it?")):
+        return Diagnosis("demos", "wrong", f"A demo that was killed left {names}.", AGAIN)
+    for demo in left:
+        embedded.stop_stale(demo / "postgres")
+        forget(demo)
+    return Diagnosis("demos", "fine", f"Removed {names}.")
 
 
 def forget(home: Path) -> None:
@@ -98,9 +114,9 @@ def forget(home: Path) -> None:
 
 async def _looked_at(settings: Settings) -> AsyncIterator[Diagnosis]:
     """Every diagnosis after the first, each as soon as it is known."""
-    for endpoint in ("account", "connect"):
+    for endpoint in processes.SECRETS:
         try:
-            runtime.secrets(settings, endpoint)
+            processes.signed(settings, endpoint)
         except TakingsError as error:
             yield Diagnosis("webhooks", "wrong", error.message, error.remedy)
         else:
@@ -112,7 +128,8 @@ async def _looked_at(settings: Settings) -> AsyncIterator[Diagnosis]:
             for look in (_answers, _schema, _rights):
                 yield await _guarded("database", look(where))
     except (TakingsError, OSError) as error:
-        yield Diagnosis("database", "wrong", str(error))
+        ours = loop.in_our_words(error)
+        yield Diagnosis("database", "wrong", ours.message, ours.remedy)
     yield await _stripe(settings)
 
 
@@ -120,7 +137,7 @@ async def _guarded(name: str, look: Awaitable[Diagnosis]) -> Diagnosis:
     try:
         return await look
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
-        ours = error if isinstance(error, TakingsError) else loop.in_our_words(error)
+        ours = loop.in_our_words(error)
         return Diagnosis(name, "wrong", ours.message, ours.remedy)
 
 

@@ -1,6 +1,6 @@
 """Stripe's webhooks as they came: listed, shown, handled again."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import orjson
 import typer
@@ -12,6 +12,8 @@ from takings.errors import NotFound
 from takings.payments import webhooks
 
 app = typer.Typer(help="Stripe's webhooks: list, show, replay.", no_args_is_help=True)
+
+Status = Literal["received", "done", "failed", "parked"]
 
 FIELDS = "id, type, status, attempts, account, endpoint, created_at, received_at, handled_at, error"
 
@@ -28,7 +30,7 @@ SHOW = f"SELECT {FIELDS}, payload FROM events WHERE id = $1"
 @loop.awaited
 async def list_(
     *,
-    status: Annotated[str | None, typer.Option(help="received, done, failed or parked")] = None,
+    status: Annotated[Status | None, typer.Option(help="only those in this state")] = None,
     type_: Annotated[str | None, typer.Option("--type", help="such as charge.updated")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
     json: AsJson = False,

@@ -8,8 +8,16 @@ from api import keys
 from api.cli import loop, output
 from api.cli.output import AsJson
 from api.tables import ApiKey
+from takings.errors import Invalid
 
 app = typer.Typer(help="The API's keys: issue, list, revoke.", no_args_is_help=True)
+
+
+class NoName(Invalid):
+    """{name!r} is no name for a key.
+
+    Say in one line of letters whose it is, such as backend.
+    """
 
 
 @app.command()
@@ -21,6 +29,8 @@ async def issue(
     json: AsJson = False,
 ) -> None:
     """Make a key; it is shown now and never again."""
+    if not (name.strip() and name.isprintable()):
+        raise NoName(name=name)
     async with loop.running() as runtime:
         key, secret = await keys.issue(runtime.database, name, live=live, now=runtime.now())
     if json:

@@ -1,7 +1,9 @@
 """How a command runs: an event loop around it, signals that end it cleanly, errors in words."""
 
 import asyncio
+import errno
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -10,13 +12,14 @@ from typing import ParamSpec
 import asyncpg
 import typer
 from pydantic import ValidationError
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from api import runtime
 from api.cli import output
 from api.runtime import Runtime
-from api.settings import Settings, current
-from takings.database import DatabaseAway, state
+from api.settings import Settings, current, variable
+from takings import database
 from takings.errors import Invalid, TakingsError, Unavailable
 
 P = ParamSpec("P")
@@ -26,14 +29,40 @@ FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 NO_TABLE = "42P01"
 
-REFUSALS = (DBAPIError, asyncpg.PostgresError, ArgumentError, ValidationError, OSError)
-"""What PostgreSQL, the network and the settings raise, when it is none of our errors."""
+REFUSALS = (
+    *(TakingsError, ValidationError, OSError),
+    *(DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError),
+)
+"""What we, the settings, the system, the network and PostgreSQL raise when something is wrong."""
+
+UNREACHABLE = (None, errno.EHOSTUNREACH, errno.ENETUNREACH)  # none: several addresses were tried
 
 
 class BadSettings(Invalid):
     """The setting {name} is wrong: {why}.
 
     Look at the environment and at .env.
+    """
+
+
+class DatabaseAway(Unavailable):
+    """No PostgreSQL answers at {where}.
+
+    Start it, or put its address right in TAKINGS_DATABASE_URL and TAKINGS_OWNER_URL.
+    """
+
+
+class Unusable(Invalid):
+    """{path} cannot be used: {why}.
+
+    Set TAKINGS_HOME to a folder that is yours to write to.
+    """
+
+
+class SystemRefuses(Unavailable):
+    """The system refuses: {why}.
+
+    Look for full disks, and for limits of this process.
     """
 
 
@@ -58,9 +87,6 @@ def awaited(command: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             asyncio.run(_cancellable(command(*args, **kwargs)))
-        except TakingsError as error:
-            output.refuse(error)
-            raise typer.Exit(WRONG) from error
         except REFUSALS as error:
             output.refuse(in_our_words(error))
             raise typer.Exit(WRONG) from error
@@ -93,18 +119,39 @@ def _on_signals(told: Callable[[], None]) -> None:
 
 
 def in_our_words(error: Exception) -> TakingsError:
-    """What PostgreSQL, the network or the settings refused, as an error of ours."""
+    """What PostgreSQL, the network or the settings refused, as an error that says where."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
-        return BadSettings(name=".".join(map(str, first["loc"])), why=first["msg"])
-    if isinstance(error, ArgumentError):
-        return BadSettings(name="database_url", why="it is no address of a PostgreSQL")
-    if (getattr(error, "sqlstate", None) or state(error)) == NO_TABLE:
+        why = first["msg"].removeprefix("Value error, ")
+        return BadSettings(name=variable(str(first["loc"][0])), why=why)
+    if isinstance(error, database.DatabaseAway):
+        where = _places(current())
+        return DatabaseAway(where=" or ".join(where)) if where else error
+    if isinstance(error, TakingsError):
+        return error
+    if (getattr(error, "sqlstate", None) or database.state(error)) == NO_TABLE:
         return NotMigrated()
     if isinstance(error, OSError):
-        return DatabaseAway()
+        return _of_the_system(error)
     cause = getattr(error, "orig", None) or error
     return NoAccess(why=str(cause.__cause__ or cause).splitlines()[0])
+
+
+def _of_the_system(error: OSError) -> TakingsError:
+    """Whether it is a file, the way to the database, or something else that fails."""
+    if error.filename is not None:
+        return Unusable(path=error.filename, why=error.strerror)
+    unreached = isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
+    if unreached or error.errno in UNREACHABLE:
+        return in_our_words(database.DatabaseAway())
+    return SystemRefuses(why=error.strerror)
+
+
+def _places(settings: Settings) -> list[str]:
+    """Where the database should answer, if it is not the embedded one."""
+    urls = [settings.database_url, settings.owner_url] if settings.database_url else []
+    parts = [make_url(url) for url in urls if url]
+    return list(dict.fromkeys(f"{url.host or 'localhost'}:{url.port or 5432}" for url in parts))
 
 
 def stopping() -> asyncio.Event:

@@ -1,6 +1,8 @@
 """What a command says: tables and lines for people, JSON for programs, errors in one line."""
 
+import shlex
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -40,6 +42,14 @@ def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
 def amount(value: Money) -> str:
     """Money as people read it; nothing where there is none."""
     return money.format(value) if value else ""
+
+
+def program() -> str:
+    """What one types here to start us once more."""
+    started, here = Path(sys.argv[0]).absolute(), Path.cwd()
+    if started.name == "__main__.py":
+        return shlex.join([sys.executable, "-m", "api.cli"])
+    return shlex.quote(str(started.relative_to(here) if here in started.parents else started))
 
 
 def refuse(error: TakingsError) -> None:

@@ -21,6 +21,8 @@ STRIPE_AGREES = Check("stripe", "Stripe's own balance is what the books say, to 
 LOOKS, PAUSE_S = 3, 2.0
 """Both sides move while we look: only a difference that stays is one."""
 
+NOT_COMPARED = "Stripe's own balance was not compared: TAKINGS_STRIPE_API_KEY is empty."
+
 OURS = """
 SELECT split_part(a.name, ':', 3) AS status, a.currency, sum(b.minor)::bigint AS minor
   FROM accounts a JOIN balances b ON b.account_id = a.id
@@ -41,9 +43,13 @@ async def findings(
     for check in CHECKS:
         started(check)
         yield await runtime.database.run(_one, check)
-    if runtime.settings.stripe_api_key.get_secret_value() and not offline:
+    if _key(runtime) and not offline:
         started(STRIPE_AGREES)
         yield Finding(STRIPE_AGREES, await _differences(runtime))
+
+
+def _key(runtime: Runtime) -> str:
+    return runtime.settings.stripe_api_key.get_secret_value()
 
 
 async def _one(session: AsyncSession, check: Check) -> Finding:
@@ -115,6 +121,8 @@ async def check(runtime: Runtime, *, offline: bool = False, quiet: bool = False)
             found.append(finding)
             if not quiet:
                 _tell(finding)
+    if not (offline or _key(runtime)):
+        output.errors.print(NOT_COMPARED, soft_wrap=True)
     if not quiet:
         wrong = sum(not finding.holds for finding in found)
         verdict = f"[red]{wrong} of {len(found)} checks fail.[/]"

@@ -278,10 +278,10 @@ async def heard(session: AsyncSession, found: Object, payment_id: str, now: date
 
 
 async def _known(session: AsyncSession, found: Object, payment_id: str, now: datetime) -> str:
+    payment = await _lock(session, payment_id)  # before the look: others hear of it as well
     ours = (found.get("metadata") or {}).get("takings_refund")
     for row in await fetch(session, KNOWN, ours, found["id"]):
         return str(row.id)
-    payment = await _lock(session, payment_id)
     if payment.state != "paid":
         raise NotPaid(id=payment_id, state=payment.state, intent=payment.intent_id)
     lines = await fetch(session, LEFT, payment_id)

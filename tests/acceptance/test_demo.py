@@ -1,7 +1,11 @@
 """The demo comes out right, beside another one too, and leaves nothing behind."""
 
 import asyncio
+import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -10,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
+from api.cli import output
 from api.cli.demo import report
 from api.cli.demo.evening import Played, Wish
 from takings.money import Money
@@ -28,12 +34,14 @@ def ground() -> Iterator[Path]:
         yield folder
 
 
-async def demo(ground: Path, *arguments: str) -> asyncio.subprocess.Process:
+async def demo(
+    ground: Path, *arguments: str, cwd: Path = ROOT, **env: str
+) -> asyncio.subprocess.Process:
     """A demo with few listeners, in a terminal of its own as it were."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "api.cli", "demo", "--listeners", "20", *arguments),
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(ground)},
+        cwd=cwd,
+        env={**os.environ, **env, "TMPDIR": str(ground)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -71,6 +79,29 @@ async def test_two_demos_at_once_come_out_right_and_leave_nothing(ground: Path) 
     assert processes(ground) == []
 
 
+async def test_a_demo_knows_nothing_of_the_users_own_database(ground: Path) -> None:
+    poison = {
+        "TAKINGS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "TAKINGS_OWNER_URL": "mysql://nobody@127.0.0.1:1/none",
+        "TAKINGS_HOME": "/dev/null",
+        "TAKINGS_STRIPE_API_KEY": "sk_live_of_the_user",
+        "TAKINGS_STRIPE_API_BASE": "http://127.0.0.1:1",
+        "TAKINGS_SETTLEMENT_CURRENCIES": "chf",
+        "TAKINGS_HOST": "nonsense.invalid",
+        "TAKINGS_PORT": "many",
+    }
+    outside = ground.with_name(f"{ground.name}-outside")
+    outside.mkdir()
+    try:
+        (outside / ".env").write_text("\n".join(f"{name}={text}" for name, text in poison.items()))
+        process = await demo(ground, cwd=outside, **poison)
+        out, _ = await process.communicate()
+    finally:
+        shutil.rmtree(outside)
+    assert process.returncode == 0, out.decode()
+    assert homes(ground) == []
+
+
 def test_a_cent_out_of_place_is_said() -> None:
     money = Money(500, "eur")
     wish = Wish("tip_1", "listener_1", "spc_jazz", money, "checkout", "pm_card_visa", None)
@@ -101,17 +132,82 @@ async def test_a_demo_that_is_broken_off_leaves_nothing(
     assert processes(ground) == []
 
 
-async def test_a_demo_that_is_kept_says_where_it_is_until_it_is_stopped(ground: Path) -> None:
+async def test_a_demo_that_is_kept_says_what_can_be_typed_as_it_stands(ground: Path) -> None:
     process = await demo(ground, "--keep")
     assert process.stdout is not None
     said = ""
-    while "v1/trial-balance" not in said:
+    while "curl" not in said:
         line = await process.stdout.readline()
         assert line, said
         said += line.decode()
-    assert "tk_test_" in said
+    async with httpx.AsyncClient(trust_env=False) as client:
+        [schema] = re.findall(r"schema: (\S+)\)", said)
+        assert (await client.get(schema)).json()["openapi"]
+        [(key, url)] = re.findall(r"curl -H 'Authorization: (Bearer tk_test_\w+)' (\S+)", said)
+        answer = await client.get(url, headers={"Authorization": key})
+        assert answer.json()["lines"], answer.text
+    typed = said.partition("In another terminal:")[2].partition("  curl")[0]
+    assert " entries --limit 5\n" in typed
+    terminal = await asyncio.create_subprocess_exec(
+        *("sh", "-euc", typed),
+        cwd="/",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await terminal.communicate()
+    assert terminal.returncode == 0, err.decode()
+    assert "checks hold." in out.decode()
     process.send_signal(signal.SIGINT)
     rest, _ = await process.communicate()
     assert process.returncode == 0, said + rest.decode()
+    assert homes(ground) == []
+    assert processes(ground) == []
+
+
+@pytest.mark.parametrize(
+    ("started", "typed"),
+    [
+        (f"{ROOT}/.venv/bin/takings", ".venv/bin/takings"),
+        (".venv/bin/takings", ".venv/bin/takings"),
+        ("/opt/the takings/bin/takings", "'/opt/the takings/bin/takings'"),
+        ("/opt/api/cli/__main__.py", f"{shlex.quote(sys.executable)} -m api.cli"),
+    ],
+)
+def test_what_one_types_to_start_it_once_more_works_from_here(
+    monkeypatch: pytest.MonkeyPatch, started: str, typed: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [started, "demo"])
+    assert output.program() == typed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+async def test_what_a_killed_demo_leaves_is_only_for_the_doctor_to_remove(ground: Path) -> None:
+    process = await demo(ground)
+    assert process.stdout is not None
+    assert b"run." in await process.stdout.readline()
+    process.kill()
+    await process.communicate()
+    async with asyncio.timeout(20):
+        while any("api.cli" in line for line in processes(ground)):
+            await asyncio.sleep(0.1)
+    [home] = homes(ground)
+    for arguments, state, said in (
+        ((), "wrong", f"A demo that was killed left {home}."),
+        (("--stop",), "fine", f"Removed {home}."),
+    ):
+        doctor = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "api.cli", "doctor", "--json", *arguments),
+            env={
+                **os.environ,
+                "TMPDIR": str(ground),
+                "TAKINGS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+            },
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await doctor.communicate()
+        found = {diagnosis["name"]: diagnosis for diagnosis in json.loads(out)["data"]}
+        assert (found["demos"]["state"], found["demos"]["what"]) == (state, said)
     assert homes(ground) == []
     assert processes(ground) == []

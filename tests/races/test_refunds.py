@@ -126,3 +126,18 @@ async def test_a_refund_after_release_comes_out_of_what_is_available(
     assert "liabilities:host:host_bob:available +100 eur" in journal
     await stories.hear(runtime, box)
     assert await stories.guilty(runtime.database) == {}
+
+
+async def test_a_refund_made_at_stripe_that_many_hear_of_at_once_is_booked_once(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    (payment,) = await stories.many_paid(runtime, box, 1)
+    intent = (await runtime.database.run(fetch, "SELECT intent_id FROM payments"))[0].intent_id
+    asked = {"payment_intent": intent, "amount": 123}
+    found = await runtime.stripe.ask("refunds.create", asked, "elsewhere")
+    told = (runtime.database.run(refunds.heard, found, payment, runtime.now()) for _ in range(10))
+    assert set(await asyncio.gather(*told)) == {found["id"]}
+    assert (await stories.told(runtime.database)).count(":booked") == 1
+    await stories.hear(runtime, box)
+    assert await stories.guilty(runtime.database) == {}

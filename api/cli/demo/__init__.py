@@ -3,10 +3,12 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from api.cli import loop, output
 from api.cli.demo import closing, evening, report
 from api.cli.demo.stage import Stage, staged
+from api.settings import made
 
 
 @loop.awaited
@@ -27,7 +29,8 @@ async def demo(
             report.where_it_runs(stage)
             await stop.wait()
         elif right:
-            output.console.print("\nLook around in it: [bold]takings demo --keep[/]")
+            again = "make demo KEEP=1" if made() else f"{output.program()} demo --keep"
+            output.console.print(f"\nLook around in it: [bold]{escape(again)}[/]", soft_wrap=True)
     if not right:
         raise typer.Exit(loop.FAILED)
 

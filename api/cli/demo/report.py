@@ -1,7 +1,9 @@
 """The reckoning: the books, each host's money, every check, and where to look next."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.markup import escape
 
@@ -89,7 +91,7 @@ def misplaced(played: Played, owed: Counter[str]) -> list[str]:
 
 def where_it_runs(stage: Stage) -> None:
     """How to look around, until Ctrl-C."""
-    settings = stage.runtime.settings
+    settings, takings = stage.runtime.settings, output.program()
     output.console.print(
         f"""
 It goes on until Ctrl-C.
@@ -99,12 +101,13 @@ It goes on until Ctrl-C.
   logs     {stage.home}/*.log
 
 In another terminal:
+  cd {shlex.quote(str(Path.cwd()))}
   export TAKINGS_DATABASE_URL='{stage.where.app}'
   export TAKINGS_STRIPE_API_BASE={settings.stripe_api_base} TAKINGS_STRIPE_API_KEY={STRIPE_KEY}
-  takings entries --limit 5
-  takings hosts
-  takings events list
-  takings verify
+  {takings} entries --limit 5
+  {takings} hosts
+  {takings} events list
+  {takings} verify
   curl -H 'Authorization: Bearer {stage.key}' {stage.url}/v1/trial-balance""",
         soft_wrap=True,
         markup=False,
