@@ -187,13 +187,14 @@ async def return_until(
 
 def _clawback(rows: Sequence[Any], total: int, *, keep_fees: bool) -> list[int]:
     """What each allotment still gives; all of them by their weights, or the covered fee last."""
-    first = [not (keep_fees and row.account == accounts.FEES_COVERED) for row in rows]
-    base = sum(row.credited for row, early in zip(rows, first, strict=True) if early)
-    weights = [row.credited if early else 0 for row, early in zip(rows, first, strict=True)]
-    due = splits.divide(min(total, base), weights)
+    late = [keep_fees and row.account == accounts.FEES_COVERED for row in rows]
+    early = [row for row, last in zip(rows, late, strict=True) if not last]
+    base = sum(row.credited for row in early)
+    weights, taken = [row.credited for row in early], [row.taken for row in early]
+    shared = iter(splits.clawback(min(total, base), weights, taken))
     return [
-        (part if early else max(0, total - base)) - row.taken
-        for row, part, early in zip(rows, due, first, strict=True)
+        max(0, total - base) - row.taken if last else next(shared)
+        for row, last in zip(rows, late, strict=True)
     ]
 
 

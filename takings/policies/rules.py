@@ -7,7 +7,7 @@ days holds for all of them.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -174,10 +174,6 @@ class Policy:
             raise BelowMinimum(amount=amount, minimum=Money(terms.minimum, amount.currency))
         if amount.minor > terms.maximum:
             raise AboveMaximum(amount=amount, maximum=Money(terms.maximum, amount.currency))
-
-    def frozen_in(self, currency: str) -> "Policy":
-        """The same policy with the terms of one currency only: what is frozen into a line."""
-        return replace(self, terms={currency: self.terms_in(currency)})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, which ``from_dict`` turns into an equal policy."""
