@@ -57,7 +57,7 @@ def head() -> str | None:
 @loop.awaited
 async def migrate() -> None:
     """Bring the schema up to date, as the role that owns it; repeat it as often as you like."""
-    async with runtime.addresses(current()) as where:
+    async with loop.addresses(current()) as where:
         with output.errors.status("Migrating …"), in_our_words():
             await runtime.migrate(where)
     output.console.print(f"The schema is at revision {head()}.")
@@ -67,7 +67,7 @@ async def migrate() -> None:
 @loop.awaited
 async def check() -> None:
     """Migrate a scratch database up, down and up again, and compare it with the code."""
-    async with runtime.addresses(current()) as where, scratch(where) as there:
+    async with loop.addresses(current()) as where, scratch(where) as there:
         with output.errors.status("Up, down and up again …"):
             await _up(there)
             await asyncio.to_thread(migrations.downgrade, there.owner, there.app_role)
@@ -131,5 +131,5 @@ async def url(
     *, owner: Annotated[bool, typer.Option(help="for the role that migrates")] = False
 ) -> None:
     """Where the database is, with its password; an embedded one runs while something uses it."""
-    async with runtime.addresses(current()) as where:
+    async with loop.addresses(current()) as where:
         typer.echo(where.owner if owner else where.app)

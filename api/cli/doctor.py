@@ -122,23 +122,24 @@ async def _looked_at(settings: Settings) -> AsyncIterator[Diagnosis]:
         else:
             yield Diagnosis("webhooks", "fine", f"The {endpoint} endpoint has its secret.")
     try:
-        async with runtime.addresses(settings) as where:
+        async with loop.addresses(settings) as where:
             if settings.database_url is None:  # whoever comes brings it up to date: so do we
                 await runtime.migrate(where)
             for look in (_answers, _schema, _rights):
-                yield await _guarded("database", look(where))
+                yield await _guarded(settings, look(where))
     except (TakingsError, OSError) as error:
         ours = loop.in_our_words(error)
         yield Diagnosis("database", "wrong", ours.message, ours.remedy)
     yield await _stripe(settings)
 
 
-async def _guarded(name: str, look: Awaitable[Diagnosis]) -> Diagnosis:
+async def _guarded(settings: Settings, look: Awaitable[Diagnosis]) -> Diagnosis:
     try:
-        return await look
+        with loop.naming(settings):
+            return await look
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
         ours = loop.in_our_words(error)
-        return Diagnosis(name, "wrong", ours.message, ours.remedy)
+        return Diagnosis("database", "wrong", ours.message, ours.remedy)
 
 
 async def _answers(where: Addresses) -> Diagnosis:

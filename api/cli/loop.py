@@ -4,8 +4,8 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from typing import ParamSpec
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from api import runtime
 from api.cli import output
-from api.runtime import Runtime
+from api.runtime import Addresses, Runtime
 from api.settings import Settings, current, variable
 from takings import database
 from takings.errors import Invalid, TakingsError, Unavailable
@@ -124,9 +124,6 @@ def in_our_words(error: Exception) -> TakingsError:
         first = error.errors(include_url=False)[0]
         why = first["msg"].removeprefix("Value error, ")
         return BadSettings(name=variable(str(first["loc"][0])), why=why)
-    if isinstance(error, database.DatabaseAway):
-        where = _places(current())
-        return DatabaseAway(where=" or ".join(where)) if where else error
     if isinstance(error, TakingsError):
         return error
     if (getattr(error, "sqlstate", None) or database.state(error)) == NO_TABLE:
@@ -143,8 +140,20 @@ def _of_the_system(error: OSError) -> TakingsError:
         return Unusable(path=error.filename, why=error.strerror)
     unreached = isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
     if unreached or error.errno in UNREACHABLE:
-        return in_our_words(database.DatabaseAway())
+        return database.DatabaseAway()
     return SystemRefuses(why=error.strerror)
+
+
+@contextmanager
+def naming(settings: Settings) -> Iterator[None]:
+    """A database that does not answer inside is said with its address, unless it is our own."""
+    try:
+        yield
+    except (database.DatabaseAway, OSError) as error:
+        where = _places(settings)
+        if where and isinstance(in_our_words(error), database.DatabaseAway):
+            raise DatabaseAway(where=" or ".join(where)) from error
+        raise
 
 
 def _places(settings: Settings) -> list[str]:
@@ -175,5 +184,15 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
     ``takings db migrate`` alone, as its owner.
     """
     chosen = settings or current()
-    async with runtime.running(chosen, migrated=chosen.database_url is None) as found:
-        yield found
+    migrated = chosen.database_url is None
+    with naming(chosen):
+        async with runtime.running(chosen, migrated=migrated) as found:
+            yield found
+
+
+@asynccontextmanager
+async def addresses(settings: Settings) -> AsyncIterator[Addresses]:
+    """Where the database of a command is."""
+    with naming(settings):
+        async with runtime.addresses(settings) as found:
+            yield found

@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -127,6 +129,8 @@ async def test_entries_are_found_by_subject_account_and_kind(cli: Cli, payment: 
     assert [entry["subject"] for entry in found.json["data"]] == [payment]
     assert (await cli("entries", "--account", "assets:bank", "--json")).json["data"] == []
     assert "clearing:charges" in (await cli("entries", "--limit", "1")).out
+    nothing = await cli("entries", "--kind", "earnt")
+    assert (nothing.code, nothing.out, nothing.err) == (0, "", "No entries.\n")
 
 
 async def test_hosts_and_spaces_are_listed(cli: Cli, payment: str) -> None:
@@ -147,6 +151,9 @@ async def test_verify_is_green_and_agrees_with_stripe(cli: Cli, payment: str) ->
     assert "stripe" not in [check["name"] for check in offline.json["checks"]]
     shown = await cli("verify")
     assert f"All {len(said.json['checks'])} checks hold." in shown.out
+    assert "not compared" not in shown.err
+    keyless = await cli("verify", "--json", TAKINGS_STRIPE_API_KEY="")
+    assert "Stripe's own balance was not compared" in keyless.err
     assert payment
 
 
@@ -200,6 +207,7 @@ async def test_events_are_listed_shown_and_replayed(
     [event] = [event["id"] for event in listed.json["data"]]
     shown = await cli("events", "show", event, "--json")
     assert shown.json["payload"]["data"]["object"]["metadata"]["takings_payment"] == payment
+    assert (await cli("events", "list", "--status", "nope")).code == 2
     before = await stories.told(runtime.database)
     assert (await cli("events", "replay", event)).code == 0
     rows = await runtime.database.run(fetch, "SELECT status FROM events WHERE id = $1", event)
@@ -229,10 +237,12 @@ async def test_a_key_is_issued_listed_and_revoked(cli: Cli, runtime: Runtime) ->
         ("events show evt_none", "not_found"),
         ("events replay evt_none", "not_found"),
         ("keys revoke key_none", "not_found"),
+        ("keys issue ''", "no_name"),
+        ("keys issue 'back\nend'", "no_name"),
     ],
 )
 async def test_an_error_is_one_line_with_its_code(cli: Cli, command: str, code: str) -> None:
-    said = await cli(*command.split())
+    said = await cli(*shlex.split(command))
     assert said.code == 2
     assert said.err.startswith("✗ ")
     assert f"({code})" in said.err
@@ -240,21 +250,58 @@ async def test_an_error_is_one_line_with_its_code(cli: Cli, command: str, code: 
     assert not said.out
 
 
+def assert_refused(said: Said, code: str, why: str) -> None:
+    """It was said in words, with its code and its cause, and nothing was done."""
+    assert (said.code, said.out) == (2, ""), said.err
+    assert f"({code})" in said.err
+    assert why in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "up"])
+async def test_what_moves_money_does_not_start_without_its_keys(cli: Cli, command: str) -> None:
+    key = "TAKINGS_STRIPE_API_KEY"
+    assert_refused(await cli(command, **{key: ""}), "stripe_key_missing", key)
+    for kind in ("WEBHOOK", "CONNECT") if command != "worker" else ():
+        secrets = f"TAKINGS_STRIPE_{kind}_SECRETS"
+        assert_refused(await cli(command, **{secrets: ""}), "secret_missing", secrets)
+
+
+async def test_where_nobody_can_listen_is_said_with_the_true_cause(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for command in ("sandbox", "serve"):
+            assert_refused(await cli(command, "--port", port), "port_taken", f"127.0.0.1:{port}")
+    for host, code in (("nonsense.invalid", "unknown_host"), ("192.0.2.1", "cannot_listen")):
+        assert_refused(await cli("serve", "--port", "0", "--host", host), code, host)
+    for command in ("sandbox", "serve"):
+        said = await cli(command, "--port", "65536")
+        assert (said.code, "65535" in said.err) == (2, True), said.err
+
+
+async def test_a_home_that_is_no_folder_of_ours_is_named(cli: Cli) -> None:
+    del cli.env["TAKINGS_DATABASE_URL"]
+    assert_refused(await cli("hosts", TAKINGS_HOME="/dev/null"), "unusable", "/dev/null")
+
+
 async def test_a_wrong_setting_or_database_is_said_in_words(cli: Cli, server: Server) -> None:
     empty = f"empty_{os.getpid()}"
     await server.create(empty)
     try:
-        for env, code in (
-            ({"TAKINGS_PORT": "many"}, "bad_settings"),
-            ({"TAKINGS_DATABASE_URL": "postgresql://a:b@127.0.0.1:1/none"}, "database_away"),
-            ({"TAKINGS_DATABASE_URL": server.url(empty, "app")}, "not_migrated"),
-            ({"TAKINGS_DATABASE_URL": server.url(empty, "app").replace("@", "x@")}, "no_access"),
-            ({"TAKINGS_DATABASE_URL": "my database"}, "bad_settings"),
+        url, nobody = server.url(empty, "app"), "postgresql://a:b@127.0.0.1:1/none"
+        for name, value, code, why in (
+            ("PORT", "many", "bad_settings", "TAKINGS_PORT"),
+            ("PORT", "70000", "bad_settings", "TAKINGS_PORT"),
+            ("DATABASE_URL", nobody, "database_away", "127.0.0.1:1"),
+            ("DATABASE_URL", nobody.replace("127.0.0.1", "a.invalid"), "database_away", "a.inv"),
+            ("DATABASE_URL", url, "schema_differs", "takings db migrate"),
+            ("DATABASE_URL", url.replace("@", "x@"), "no_access", "TAKINGS_DATABASE_URL"),
+            ("DATABASE_URL", "my database", "bad_settings", "TAKINGS_DATABASE_URL"),
+            ("DATABASE_URL", "mysql://a:b@127.0.0.1/c", "bad_settings", "no PostgreSQL"),
+            ("DATABASE_URL", "postgresql://a@b:99999/c", "bad_settings", "no port 99999"),
         ):
-            said = await cli("hosts", **env)
-            assert said.code == 2, env
-            assert f"({code})" in said.err
-            assert "Traceback" not in said.err
+            said = await cli("hosts", **{f"TAKINGS_{name}": value})
+            assert_refused(said, code, why)
     finally:
         await server.drop(empty)
 

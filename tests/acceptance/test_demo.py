@@ -94,11 +94,12 @@ async def test_a_demo_knows_nothing_of_the_users_own_database(ground: Path) -> N
     outside.mkdir()
     try:
         (outside / ".env").write_text("\n".join(f"{name}={text}" for name, text in poison.items()))
-        process = await demo(ground, cwd=outside, **poison)
+        process = await demo(ground, cwd=outside, MAKELEVEL="1", **poison)
         out, _ = await process.communicate()
     finally:
         shutil.rmtree(outside)
     assert process.returncode == 0, out.decode()
+    assert "Look around in it: make demo KEEP=1" in out.decode()
     assert homes(ground) == []
 
 
