@@ -236,7 +236,7 @@ async def unanswered(
 ) -> int:
     """Carry on the asks that a crash or an outage left behind; answer how many were answered."""
     done = 0
-    for key in [*await asks.due(database, now)]:
+    for key in await asks.due(database, now):
         ask = await asks.take(database, key, now)
         if ask is None:
             continue
@@ -248,4 +248,6 @@ async def unanswered(
             done += 1
         except TakingsError as error:
             log.warning("ask_failed", key=key, error=error.code, why=error.message)
+            if isinstance(error, Unavailable):
+                break  # the others would only wait for it one after the other
     return done

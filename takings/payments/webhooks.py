@@ -92,7 +92,8 @@ UPDATE events SET status = 'done', attempts = attempts + 1, handled_at = $2, err
 """
 
 TROUBLE = """
-UPDATE events SET status = $2, attempts = attempts + 1, error = $3, next_at = $4 WHERE id = $1
+UPDATE events SET status = $2, attempts = attempts + 1, error = $3, next_at = $4
+ WHERE id = $1 AND status IN ('received', 'failed')  -- another worker may have handled it since
 """
 
 
@@ -110,7 +111,8 @@ async def process(
         looked = await _one_by_one(database, door.live, settlement, now)
     for row in await database.fetch(DUE, now, list(facts.FETCHED), BATCH):
         looked += 1
-        await _fetched(database, door, row, settlement, now)
+        if not await _fetched(database, door, row, settlement, now):
+            break  # Stripe is away: the others would only wait for it one after the other
     return looked
 
 
@@ -144,8 +146,11 @@ async def _one_by_one(database: Database, live: bool, settlement: Settlement, no
 
 async def _fetched(
     database: Database, door: Stripe, row: Row[Any], settlement: Settlement, now: datetime
-) -> None:
-    """Ask Stripe how things are, then book that and mark the event, in one transaction."""
+) -> bool:
+    """Ask Stripe how things are, then book that and mark the event, in one transaction.
+
+    False if nobody can be asked just now.
+    """
     try:
         told = _told([row])
         learned = await facts.learn(database, door, told[0]) if told else NOTHING
@@ -159,6 +164,8 @@ async def _fetched(
         await database.run(step)
     except Exception as error:  # noqa: BLE001 - it is noted on the event
         await database.run(_failed, row, error, now)
+        return not isinstance(error, Unavailable)
+    return True
 
 
 async def _parked(session: AsyncSession, row: Row[Any], live: bool, now: datetime) -> bool:

@@ -196,3 +196,23 @@ def test_a_thin_notification_is_a_notice_where_thin_ones_are_taken() -> None:
     assert orjson.loads(found.body) == thin
     with pytest.raises(objects.NotFromStripe):
         objects.notice(thin)
+
+
+async def test_while_stripe_is_away_one_event_asks_in_vain_and_all_are_handled_later(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    payments = await stories.many_paid(runtime, box, 3)
+    rows = await runtime.database.fetch("SELECT intent_id FROM payments")
+    for row in rows:
+        asked = {"payment_intent": row.intent_id, "amount": 100}
+        await runtime.stripe.ask("refunds.create", asked, f"elsewhere:{row.intent_id}")
+    told = [objects.notice(event) for event in box.events]
+    await receive(runtime, *(one for one in told if one.type == "refund.created"))
+    box.faults.call("503", "/v1/refunds/", method="GET", times=3)  # one call and its retries
+    await webhooks.process(runtime.database, runtime.stripe, SETTLEMENT, now=runtime.now())
+    refunds = [path for r in box.requests if (path := r.path).startswith("/v1/refunds/")]
+    assert len(set(refunds)) == 1
+    await process(runtime, minutes=5)
+    assert {status for status, _, _ in (await inbox(runtime)).values()} == {"done"}
+    assert (await stories.told(runtime.database)).count(":booked") == len(payments)
