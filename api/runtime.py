@@ -1,6 +1,6 @@
 """What a running process holds: its settings, its database, its door to Stripe."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,10 +46,11 @@ class Runtime:
     settings: Settings
     database: Database
     stripe: Stripe
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def now(self) -> datetime:
         """The instant, read here and handed down."""
-        return datetime.now(UTC)
+        return self.clock()
 
 
 @asynccontextmanager

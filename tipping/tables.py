@@ -34,3 +34,4 @@ class Tip(Row, table=True):
     anonymous: bool
     created_at: datetime = Field(sa_column=moment())
     settled_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+    cancelled_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))

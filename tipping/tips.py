@@ -16,7 +16,7 @@ from takings.payments import asks, orders
 from takings.payments.asks import Ask, InFlight
 from takings.payments.lines import Line
 from takings.payments.orders import Item, Order, PaymentOver, Surface
-from takings.payments.payments import Settlement
+from takings.payments.payments import Kind, Settlement
 from takings.payments.stripe import Stripe
 from takings.payments.tables import Payment
 from takings.policies import policies
@@ -102,7 +102,7 @@ class Sent:
         """Pending until settled; cancelled where the payment is over."""
         if self.tip.settled_at:
             return "settled"
-        return "cancelled" if self.payment.state == "cancelled" else "pending"
+        return "cancelled" if self.tip.cancelled_at else "pending"
 
 
 async def send(database: Database, door: Stripe, wish: Wish, *, now: datetime) -> Sent:
@@ -209,7 +209,18 @@ async def settle(session: AsyncSession, lines: Sequence[Line], now: datetime) ->
     await fetch(session, SETTLE, sorted(line.subject for line in lines), now)
 
 
-SETTLEMENT: Settlement = {"tip": settle}
+CANCEL = """
+UPDATE tips SET cancelled_at = $2
+ WHERE payment_id = ANY($1::text[]) AND settled_at IS NULL AND cancelled_at IS NULL
+"""
+
+
+async def cancel(session: AsyncSession, payments: Sequence[str], now: datetime) -> None:
+    """The tips of these payments will never be paid."""
+    await fetch(session, CANCEL, payments, now)
+
+
+SETTLEMENT: Settlement = {"tip": Kind(paid=settle, over=cancel)}
 """What this package adds to the settlement of payments."""
 
 

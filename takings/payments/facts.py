@@ -109,7 +109,8 @@ async def book(
     proofs = [PROOFS[told.kind](told.object, told.at) for told in events if told.kind in PROOFS]
     await payments.settle(session, [fact for fact in proofs if fact], settlement, now)
     over = [ours for told in events if told.kind in OVER and (ours := _ours(told.object))]
-    await payments.cancel(session, over)
+    if over:
+        await payments.cancel(session, over, settlement, now)
     for told in events:
         if told.kind in ON_THE_WAY and (ours := _ours(told.object)):
             await fetch(session, MOVE, ours, ON_THE_WAY[told.kind])

@@ -159,10 +159,10 @@ async def ask(
     try:
         answer = await asks.answer(database, door, order, now)
     except (CardDeclined, StripeRefused):
-        await database.run(_over, order.key, payment, now)
+        await database.run(_over, order.key, payment, settlement, now)
         raise
     if answer is None:  # it never reached Stripe, so nobody was shown where to pay
-        await database.run(_over, order.key, payment, now)
+        await database.run(_over, order.key, payment, settlement, now)
         raise PaymentOver(id=payment, state="cancelled")
 
     async def record(session: AsyncSession) -> None:
@@ -178,6 +178,8 @@ async def ask(
     await database.run(record)
 
 
-async def _over(session: AsyncSession, key: str, payment: str, now: datetime) -> None:
+async def _over(
+    session: AsyncSession, key: str, payment: str, settlement: Settlement, now: datetime
+) -> None:
     await asks.answered(session, key, now)
-    await payments.cancel(session, [payment])
+    await payments.cancel(session, [payment], settlement, now)

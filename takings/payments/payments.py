@@ -19,9 +19,20 @@ from takings.payments.lines import Line
 from takings.payments.objects import Object
 from takings.payments.tables import Payment
 
-Settle = Callable[[AsyncSession, Sequence[Line], datetime], Awaitable[None]]
-Settlement = Mapping[str, Settle]
-"""What each kind of line becomes when it is paid."""
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a kind of line becomes: when its payment is paid, and when it never will be.
+
+    ``paid`` is told the lines, ``over`` the payments, of whatever kind.
+    """
+
+    paid: Callable[[AsyncSession, Sequence[Line], datetime], Awaitable[None]]
+    over: Callable[[AsyncSession, Sequence[str], datetime], Awaitable[None]]
+
+
+Settlement = Mapping[str, Kind]
+"""Every kind of line there is, by its name."""
 
 
 class UnknownPayment(NotFound):
@@ -51,13 +62,17 @@ class Paid:
 
 
 CANCEL = """
-UPDATE payments SET state = 'cancelled' WHERE id = ANY($1::text[]) AND state <> 'paid'
+UPDATE payments SET state = 'cancelled' WHERE id = ANY($1::text[]) AND state <> 'paid' RETURNING id
 """
 
 
-async def cancel(session: AsyncSession, payments: Sequence[str]) -> None:
+async def cancel(
+    session: AsyncSession, payments: Sequence[str], settlement: Settlement, now: datetime
+) -> None:
     """These will not be paid any more; those already paid stay so."""
-    await fetch(session, CANCEL, sorted(payments))
+    over = [row.id for row in await fetch(session, CANCEL, sorted(payments))]
+    for kind in settlement.values():
+        await kind.over(session, over, now)
 
 
 def paid_by_intent(intent: Object, at: datetime) -> Paid:
@@ -144,10 +159,10 @@ async def _book(
     entries = [earned(fact, of[fact.payment], credited) for fact in facts]
     entries += await fees.passed(session, [fact.payment for fact in facts])
     await journal.post(session, entries)
-    for kind, become in settlement.items():
-        mine = [line for line in sold if line.kind == kind]
+    for name, kind in settlement.items():
+        mine = [line for line in sold if line.kind == name]
         if mine:
-            await become(session, mine, now)
+            await kind.paid(session, mine, now)
 
 
 def earned(

@@ -220,12 +220,12 @@ async def _look_up(
         session = await door.fetch("checkout.sessions", row.session_id)
         intent = session["payment_intent"]
         if session["status"] == "expired":
-            await database.run(payments.cancel, [row.id])
+            await database.run(payments.cancel, [row.id], settlement, now)
     found = await door.paid_intent(intent) if intent else None
     if found is None:
         return False
     if found["status"] == "canceled":
-        await database.run(payments.cancel, [row.id])
+        await database.run(payments.cancel, [row.id], settlement, now)
     paid = facts.by_intent(found, now)
     await database.run(payments.settle, [paid] if paid else [], settlement, now)
     return paid is not None
