@@ -1,53 +1,71 @@
 """The HTTP service: one app around one runtime."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 
 from api import (
+    access,
     auth,
     balances,
     entries,
     errors,
     events,
     health,
+    history,
     hosts,
+    keys,
+    operations,
     payments,
     policies,
+    reference,
     refunds,
     spaces,
     tips,
+    versions,
     webhooks,
 )
+from api.document import Service
 from api.envelope import Envelope
+from api.operations import Door
 from api.runtime import Runtime
-from api.schemas.problems import Problem
 
-RESOURCES = (hosts, spaces, tips, payments, refunds, balances, entries, events, policies)
-
-PROBLEM = {
-    "description": "A problem (RFC 9457)",
-    "content": {errors.MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
-}
+RESOURCES = (
+    *(hosts, spaces, tips, payments, refunds),
+    *(balances, entries, events, policies, history, access),
+)
 
 
 def create(runtime: Runtime) -> FastAPI:
     """The service; raises SecretMissing where a webhook's signing secret is empty."""
-    app = FastAPI(
+    door = Door(runtime)
+
+    @asynccontextmanager
+    async def alive(_: FastAPI) -> AsyncIterator[None]:
+        rings = {keys.CHANNEL: lambda _: door.keyring.forget()}
+        async with runtime.database.listening(rings):
+            yield
+
+    app = Service(
         title="Takings",
         summary="Tips and fair splits for live-audio platforms.",
-        version="1",
+        version=versions.NEWEST,
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=lambda route: f"{route.tags[0]}.{route.name}",
+        generate_unique_id_function=operations.named,
         middleware=[Middleware(Envelope)],
+        lifespan=alive,
     )
-    app.state.runtime = runtime
+    app.state.runtime, app.state.door = runtime, door
     app.router.routes.extend(webhooks.routes(runtime))  # first: they are asked most
     errors.install(app)
     everything = APIRouter(prefix="/v1", dependencies=[Depends(auth.caller)])
     for resource in RESOURCES:
         everything.include_router(resource.router)
-    app.include_router(everything, responses={"default": PROBLEM})
+    app.include_router(everything)
     app.include_router(health.router)
+    app.include_router(reference.router)
     return app

@@ -1,14 +1,13 @@
-"""Who is asking: the holder of an API key."""
+"""Who is asking: the holder of an API key, and what it opens."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
-import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api import keys
-from api.runtime import Runtime
+from api.keys import Keyring, Scope
 from takings.errors import Refused
 
 
@@ -24,32 +23,61 @@ class MissingKey(Unproven):
 
 
 class UnknownKey(Unproven):
-    """The API key opens nothing: it is wrong, or it was revoked.
+    """The API key opens nothing: it is wrong, it was revoked, or its time is over.
 
     Make a new one with "takings keys issue".
     """
 
 
+class WrongMode(Unproven):
+    """The API key is for {theirs} money, this service moves {ours} money.
+
+    Use a key of this service's own: test keys and live keys never open the same door.
+    """
+
+
+class ScopeMissing(Refused):
+    """The API key does not open {operation}: it would need the scope {needed}.
+
+    Use a key that has it; "takings keys issue --scope" makes one.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The API key by which a request came."""
+    """The API key by which a request came: the actor of what it does."""
 
     id: str
     name: str
+    scopes: frozenset[str]
+    version: str
+
+    def check(self, operation: str, needed: frozenset[Scope]) -> None:
+        """Nothing happens if one of these scopes is the caller's; else ScopeMissing."""
+        if not self.scopes & needed and "admin" not in self.scopes:
+            raise ScopeMissing(operation=operation, needed=" or ".join(sorted(needed)))
+
+
+async def known(keyring: Keyring, header: str | None, now: datetime, *, live: bool) -> Caller:
+    """The caller that an Authorization header names; raises Unproven."""
+    scheme, _, secret = (header or "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise MissingKey
+    mode, ours = secret.startswith("tk_live_"), {True: "live", False: "test"}
+    if mode != live and secret.startswith(("tk_live_", "tk_test_")):
+        raise WrongMode(theirs=ours[mode], ours=ours[live])
+    found = await keyring.find(secret.strip(), now)
+    if found is None or found.live != live:
+        raise UnknownKey
+    return Caller(found.id, found.name, frozenset(found.scopes), found.version)
 
 
 BEARER = HTTPBearer(auto_error=False, description="An API key: tk_test_… or tk_live_…")
 
 
 async def caller(
-    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 ) -> Caller:
-    """The caller, looked up by the hash of the key at every request: a revoked key is revoked."""
-    if bearer is None:
-        raise MissingKey
-    runtime: Runtime = request.app.state.runtime
-    found = await runtime.database.run(keys.find, bearer.credentials)
-    if found is None:
-        raise UnknownKey
-    structlog.contextvars.bind_contextvars(actor=found.id)
-    return Caller(found.id, found.name)
+    """The caller, whom the door has let in."""
+    found: Caller = request.state.caller
+    return found

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.dependencies import Here
+from api.operations import Operation, operation
 from api.schemas.balances import Balance, BalanceQuestion, TrialBalance
 from takings import money
 from takings.database import fetch
@@ -13,17 +14,17 @@ from takings.errors import NotFound
 from takings.ledger import balances
 from takings.money import Money
 
-router = APIRouter(tags=["balances"])
+router = APIRouter(route_class=Operation, tags=["balances"])
 
 
-@router.get("/balances")
+@router.get("/balances", **operation("finance", raises=(NotFound, money.UnknownCurrency)))
 async def balance(here: Here, asked: Annotated[BalanceQuestion, Query()]) -> Balance:
     """What an account holds now, or held as of an instant on either of the two times."""
     found = await here.database.run(_balance, asked)
     return Balance(**asked.model_dump(), amount=found.minor)
 
 
-@router.get("/trial-balance")
+@router.get("/trial-balance", **operation("finance"))
 async def trial(here: Here) -> TrialBalance:
     """Every account that is not zero; both sides of each currency are equal."""
     return TrialBalance.of(await here.database.run(balances.trial))

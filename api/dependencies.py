@@ -1,37 +1,38 @@
-"""What endpoints are given: the runtime, and the ids of what they make.
+"""What endpoints are given: the runtime, the ids of what they make, what the caller has seen.
 
 These are coroutines only because FastAPI would run plain functions in threads.
 """
 
-import hashlib
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Request
+from fastapi import Depends, Header, Path, Request, Response
 
-from api import auth
+from api.acts import Begun
 from api.runtime import Runtime
 from api.schemas.common import Text
-from takings.records import new_id
+from takings.errors import Invalid
 
-ID_LENGTH = 32  # hexadecimal digits of a derived id: 128 bits
+
+class BadIfMatch(Invalid):
+    """The If-Match header is no ETag of ours: {given}.
+
+    Send the ETag of what you have read, as it came, or no If-Match at all.
+    """
+
+    param = "If-Match"
 
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Gives ids to what a request makes, such that the same request makes the same thing."""
+    """Gives ids to what a request makes, such that the same act makes the same thing."""
 
-    caller: str
-    idempotency_key: str | None
+    act: Begun
 
     def of(self, prefix: str, given: str | None) -> str:
-        """The caller's own id, else one made of the Idempotency-Key, else a fresh one."""
-        if given is not None:
-            return given
-        if self.idempotency_key is None:
-            return new_id(prefix)
-        text = f"{self.caller}\n{prefix}\n{self.idempotency_key}"
-        return f"{prefix}_{hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]}"
+        """The caller's own id, else one made of the act."""
+        return given or self.act.id(prefix)
 
 
 async def runtime(request: Request) -> Runtime:
@@ -40,14 +41,29 @@ async def runtime(request: Request) -> Runtime:
     return found
 
 
-async def ids(
-    caller: Annotated[auth.Caller, Depends(auth.caller)],
-    idempotency_key: Annotated[Text | None, Header()] = None,
-) -> Ids:
+async def ids(request: Request) -> Ids:
     """The giver of ids for this request."""
-    return Ids(caller.id, idempotency_key)
+    return Ids(request.state.act)
+
+
+async def expected(
+    if_match: Annotated[str | None, Header(description="the ETag that you have seen")] = None,
+) -> int | None:
+    """The version that the caller has seen and wants to edit; None if they name none."""
+    if if_match is None:
+        return None
+    found = re.fullmatch(r'"(\d{1,9})"', if_match)
+    if found is None:
+        raise BadIfMatch(given=if_match[:40])
+    return int(found[1])
+
+
+def tag(response: Response, version: int) -> None:
+    """Say which version is shown, for a later If-Match."""
+    response.headers["ETag"] = f'"{version}"'
 
 
 Here = Annotated[Runtime, Depends(runtime)]
 New = Annotated[Ids, Depends(ids)]
+Seen = Annotated[int | None, Depends(expected)]
 Id = Annotated[Text, Path()]

@@ -10,22 +10,23 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import pages
 from api.dependencies import Here, Id
+from api.operations import Operation, operation
 from api.schemas.common import Listing
 from api.schemas.entries import Entry, EntryFilter
 from takings.database import fetch
 from takings.errors import NotFound
 from takings.ledger.tables import Account, JournalEntry, JournalPosting
 
-router = APIRouter(tags=["entries"])
+router = APIRouter(route_class=Operation, tags=["entries"])
 
 
-@router.get("/entries")
+@router.get("/entries", **operation("finance", raises=(NotFound,)))
 async def newest(here: Here, asked: Annotated[EntryFilter, Query()]) -> Listing[Entry]:
     """The entries, newest first as they were posted."""
     return await here.database.run(_newest, asked)
 
 
-@router.get("/entries/{id}")
+@router.get("/entries/{id}", **operation("finance", raises=(NotFound,)))
 async def one(here: Here, id: Id) -> Entry:  # noqa: A002 - the name in the address
     """One entry with its postings."""
     return await here.database.run(_one, id)

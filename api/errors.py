@@ -3,13 +3,17 @@
     Invalid       422   the request was understood and is wrong
                   400   where it could not even be read: broken JSON, too large, not from Stripe
                   415   where it is not meant to be JSON
+                  400   a header of ours is wrong or missing: Idempotency-Key, Takings-Version
+                        (but 422 where the Idempotency-Key is another request's)
     Unproven      401   who is asking is not known (api/auth.py)
     Refused       403   RFC 9110: understood, refused, and "should not automatically repeat"
                   402   where it is the bank or Stripe who says no, as in Stripe's own API
     NotFound      404   not there, or not yours
     Conflict      409   the state forbids it now
+                  412   it was edited since the caller looked (If-Match)
     Corrupt       500   the books or the database contradict themselves
     Unavailable   503   nothing was lost; with Retry-After
+                  429   too many requests, or too many of one listener's tips
 
 What nobody foresaw is a 500 ``internal``: its cause is in the log under the request's id, and
 nowhere else.
@@ -22,11 +26,17 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.acts import BadIdempotencyKey, IdempotencyKeyMissing, IdempotencyKeyReused
 from api.auth import Unproven
+from api.dependencies import BadIfMatch
+from api.limits import TooManyRequests
 from api.schemas.problems import Fault, Problem
+from api.versions import UnknownVersion
+from takings.editions import EditedMeanwhile
 from takings.errors import (
     Conflict,
     Corrupt,
@@ -68,9 +78,15 @@ class MalformedJson(Invalid):
 
 
 STATUS: Mapping[type[Exception], HTTPStatus] = {
+    BadIdempotencyKey: HTTPStatus.BAD_REQUEST,
+    BadIfMatch: HTTPStatus.BAD_REQUEST,
+    EditedMeanwhile: HTTPStatus.PRECONDITION_FAILED,
     BodyTooLarge: HTTPStatus.BAD_REQUEST,
+    IdempotencyKeyMissing: HTTPStatus.BAD_REQUEST,
+    IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     MalformedJson: HTTPStatus.BAD_REQUEST,
     NotFromStripe: HTTPStatus.BAD_REQUEST,
+    UnknownVersion: HTTPStatus.BAD_REQUEST,
     NotJson: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Unproven: HTTPStatus.UNAUTHORIZED,
     CardDeclined: HTTPStatus.PAYMENT_REQUIRED,
@@ -79,6 +95,7 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     Refused: HTTPStatus.FORBIDDEN,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Corrupt: HTTPStatus.INTERNAL_SERVER_ERROR,
     Exception: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -93,12 +110,11 @@ ROUTER_CODES: Mapping[int, str] = {
 
 def install(app: FastAPI) -> None:
     """Let every error that the routes raise be answered as a problem."""
-    app.add_exception_handler(TakingsError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _routing)
+    for kind in (TakingsError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _answered)
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def _answered(request: Request, error: Exception) -> Response:
     return answer(request.scope, error)
 
 
@@ -107,21 +123,29 @@ def status_of(kind: type[Exception]) -> HTTPStatus:
     return next(STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS)
 
 
+def retryable(kind: type[Exception]) -> bool:
+    """Whether the same request may be answered otherwise in a moment."""
+    return issubclass(kind, Unavailable | InFlight)
+
+
 def answer(scope: Mapping[str, Any], error: Exception) -> Response:
     """The problem of any error, ours or not."""
+    if isinstance(error, RequestValidationError):
+        return _invalid(scope, error)
+    if isinstance(error, HTTPException):
+        return _routing(scope, error)
     status = status_of(type(error))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
         log.error("request_failed", path=scope["path"], exc_info=error)
     if not isinstance(error, TakingsError):
         return problem(scope, status, "internal", "Something went wrong on our side.")
     detail = " ".join(filter(None, (error.message, error.remedy)))
-    retryable = isinstance(error, Unavailable | InFlight)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if retryable else {}
+    again = retryable(type(error))
+    wait_s = error.facts.get("retry_after_s", RETRY_AFTER_S)
+    headers = {"Retry-After": str(wait_s)} if again else {}
     if isinstance(error, Unproven):
         headers["WWW-Authenticate"] = "Bearer"
-    return problem(
-        scope, status, error.code, detail, headers, param=error.param, retryable=retryable
-    )
+    return problem(scope, status, error.code, detail, headers, param=error.param, retryable=again)
 
 
 def problem(
@@ -151,19 +175,19 @@ def problem(
     return Response(told.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+def _invalid(scope: Mapping[str, Any], error: RequestValidationError) -> Response:
     """What the schemas refuse: each fault with its place, none with the value that was sent."""
-    found = error.errors() if isinstance(error, RequestValidationError) else []
+    found = error.errors()
     broken = next((one for one in found if one["type"] == "json_invalid"), None)
     if broken is not None:
-        return answer(request.scope, MalformedJson(reason=broken["ctx"]["error"]))
-    kind = request.headers.get("content-type", "of no stated type")
+        return answer(scope, MalformedJson(reason=broken["ctx"]["error"]))
+    kind = Headers(scope=dict(scope)).get("content-type", "of no stated type")
     if "json" not in kind and any(tuple(one["loc"]) == ("body",) for one in found):
-        return answer(request.scope, NotJson(kind=_plain(kind)))
+        return answer(scope, NotJson(kind=_plain(kind)))
     faults = [_fault(one["loc"], one["msg"]) for one in found]
     named = [str(one["loc"][1]) for one in found if len(one["loc"]) > 1]
     return problem(
-        request.scope,
+        scope,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid_request",
         "; ".join(f"{fault.pointer or fault.parameter}: {fault.detail}" for fault in faults),
@@ -185,11 +209,10 @@ def _plain(name: str) -> str:
     return name.encode(errors="replace").decode()[:100]
 
 
-async def _routing(request: Request, error: Exception) -> Response:
+def _routing(scope: Mapping[str, Any], error: HTTPException) -> Response:
     """What the router says: no such route, no such method, a body that cannot be read."""
     if isinstance(error.__cause__, TakingsError):
-        return answer(request.scope, error.__cause__)
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    code = ROUTER_CODES.get(status, "http_error")
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return problem(request.scope, status, code, f"{HTTPStatus(status).phrase}.", headers)
+        return answer(scope, error.__cause__)
+    code = ROUTER_CODES.get(error.status_code, "http_error")
+    phrase = HTTPStatus(error.status_code).phrase
+    return problem(scope, error.status_code, code, f"{phrase}.", error.headers)

@@ -8,15 +8,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import pages
 from api.dependencies import Here, Id
+from api.operations import Operation, operation
 from api.schemas.common import Listing
 from api.schemas.events import Event, EventFilter, EventWithPayload
 from takings.errors import NotFound
 from takings.payments import tables, webhooks
 
-router = APIRouter(tags=["events"])
+router = APIRouter(route_class=Operation, tags=["events"])
 
 
-@router.get("/events")
+@router.get("/events", **operation("webhooks", raises=(NotFound,)))
 async def newest(here: Here, asked: Annotated[EventFilter, Query()]) -> Listing[Event]:
     """The events, as they came in, newest first."""
     table = tables.Event
@@ -28,13 +29,13 @@ async def newest(here: Here, asked: Annotated[EventFilter, Query()]) -> Listing[
     return Listing(data=found, has_more=page.has_more, url="/v1/events")
 
 
-@router.get("/events/{id}")
+@router.get("/events/{id}", **operation("webhooks", raises=(NotFound,)))
 async def one(here: Here, id: Id) -> EventWithPayload:  # noqa: A002 - the name in the address
     """One event with its body."""
     return EventWithPayload.of(await here.database.run(_get, id))
 
 
-@router.post("/events/{id}/replay")
+@router.post("/events/{id}/replay", **operation("webhooks", raises=(NotFound,)))
 async def replay(here: Here, id: Id) -> EventWithPayload:  # noqa: A002 - the name in the address
     """Let the worker handle the event again; what it did before is not done twice."""
     await webhooks.replay(here.database, id, now=here.now())

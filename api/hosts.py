@@ -8,22 +8,27 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import pages
 from api.dependencies import Here, Id, New
+from api.operations import Operation, operation
 from api.schemas.common import Listing, Paging
 from api.schemas.hosts import Host, HostBalance, HostInput
+from takings.errors import NotFound
 from takings.ledger import balances
+from takings.records import BadId
 from takings.spaces import hosts, tables
 
-router = APIRouter(tags=["hosts"])
+router = APIRouter(route_class=Operation, tags=["hosts"])
 
 
-@router.post("/hosts")
+@router.post(
+    "/hosts", **operation("spaces", raises=(BadId, hosts.HostDiffers, hosts.ListenerTaken))
+)
 async def register(here: Here, new: New, given: HostInput) -> Host:
     """Make somebody a host; repeating it changes nothing."""
     host_id = new.of("host", given.id)
     return Host.of(await hosts.register(here.database, host_id, given.name, now=here.now()))
 
 
-@router.get("/hosts")
+@router.get("/hosts", **operation("spaces", raises=(NotFound,)))
 async def newest(here: Here, asked: Annotated[Paging, Query()]) -> Listing[Host]:
     """The hosts, newest first."""
     page = await here.database.run(pages.newest, select(tables.Host), tables.Host, asked)
@@ -31,13 +36,13 @@ async def newest(here: Here, asked: Annotated[Paging, Query()]) -> Listing[Host]
     return Listing(data=found, has_more=page.has_more, url="/v1/hosts")
 
 
-@router.get("/hosts/{id}")
+@router.get("/hosts/{id}", **operation("spaces", raises=(NotFound,)))
 async def one(here: Here, id: Id) -> Host:  # noqa: A002 - the name in the address
     """One host."""
     return Host.of(await here.database.run(hosts.get, id))
 
 
-@router.get("/hosts/{id}/balance")
+@router.get("/hosts/{id}/balance", **operation("payouts.read", "finance", raises=(NotFound,)))
 async def balance(here: Here, id: Id) -> HostBalance:  # noqa: A002 - the name in the address
     """What we owe the host, by currency and drawer."""
     return await here.database.run(_balance, id)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, tuple_
+from sqlalchemy import tuple_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,7 +14,7 @@ from takings.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The rows of one page, and whether older ones follow."""
+    """The rows of one page, newest first, and whether more follow in the direction of the walk."""
 
     rows: Sequence[Any]
     has_more: bool
@@ -38,15 +38,20 @@ async def newest(
     for column, wanted in (filters or {}).items():
         if wanted is not None:
             query = query.where(column == wanted)
-    if asked.starting_after is not None:
-        query = query.where(await _after(session, moment, key, asked.starting_after))
-    ordered = query.order_by(moment.desc(), key.desc()).limit(asked.limit + 1)
-    rows = (await session.exec(ordered)).all()
-    return Page(rows[: asked.limit], len(rows) > asked.limit)
+    place = tuple_(moment, key)
+    back = asked.ending_before is not None
+    cursor = asked.ending_before or asked.starting_after
+    if cursor is not None:
+        at_cursor = tuple_(await _moment(session, moment, key, cursor), cursor)
+        query = query.where(place > at_cursor if back else place < at_cursor)
+    order = (moment.asc(), key.asc()) if back else (moment.desc(), key.desc())
+    rows = (await session.exec(query.order_by(*order).limit(asked.limit + 1))).all()
+    found = rows[: asked.limit]
+    return Page(found[::-1] if back else found, len(rows) > asked.limit)
 
 
-async def _after(session: AsyncSession, moment: Any, key: Any, cursor: str) -> ColumnElement[bool]:
+async def _moment(session: AsyncSession, moment: Any, key: Any, cursor: str) -> Any:
     found = (await session.exec(select(moment).where(key == cursor))).first()
     if found is None:
-        raise NotFound(kind="row to start after:", id=cursor)
-    return tuple_(moment, key) < tuple_(found, cursor)
+        raise NotFound(kind="row at the cursor:", id=cursor)
+    return found

@@ -1,6 +1,6 @@
 """Payments: GET one, GET list; each with its lines, and who was credited what."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -9,20 +9,25 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import pages
 from api.dependencies import Here, Id
-from api.schemas.common import Listing
+from api.keys import Scope
+from api.operations import Operation, operation
+from api.schemas.common import Listing, Output
 from api.schemas.payments import Line, Payment, PaymentFilter
+from takings.errors import NotFound
 from takings.payments import payments, tables
 
-router = APIRouter(tags=["payments"])
+router = APIRouter(route_class=Operation, tags=["payments"])
+
+READERS: tuple[Scope, ...] = ("tips", "tickets", "finance")
 
 
-@router.get("/payments")
+@router.get("/payments", **operation(*READERS, raises=(NotFound,)))
 async def newest(here: Here, asked: Annotated[PaymentFilter, Query()]) -> Listing[Payment]:
     """The payments, newest first."""
     return await here.database.run(_newest, asked)
 
 
-@router.get("/payments/{id}")
+@router.get("/payments/{id}", **operation(*READERS, raises=(NotFound,)))
 async def one(here: Here, id: Id) -> Payment:  # noqa: A002 - the name in the address
     """One payment, with its lines and their shares."""
     return await here.database.run(_one, id)
@@ -38,6 +43,12 @@ async def _newest(session: AsyncSession, asked: PaymentFilter) -> Listing[Paymen
 
 async def _one(session: AsyncSession, payment_id: str) -> Payment:
     return (await _shown(session, [await payments.get(session, payment_id)]))[0]
+
+
+async def by_id(session: AsyncSession, ids: Collection[str]) -> Mapping[str, Output]:
+    """These payments as the API shows them: how they are expanded."""
+    rows = (await session.exec(select(tables.Payment).where(col(tables.Payment.id).in_(ids)))).all()
+    return {shown.id: shown for shown in await _shown(session, rows)}
 
 
 async def _shown(session: AsyncSession, found: Sequence[tables.Payment]) -> list[Payment]:

@@ -7,21 +7,22 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.dependencies import Here, Id
+from api.operations import Operation, operation
 from api.schemas.common import Listing
 from api.schemas.policies import Policy
 from takings.errors import NotFound
 from takings.policies.tables import StoredPolicy
 
-router = APIRouter(tags=["policies"])
+router = APIRouter(route_class=Operation, tags=["policies"])
 
 
-@router.get("/policies")
+@router.get("/policies", **operation("spaces", "finance"))
 async def every(here: Here) -> Listing[Policy]:
     """Every version of every policy, by name, newest version first."""
     return Listing.whole(await here.database.run(_every), "/v1/policies")
 
 
-@router.get("/policies/{name}")
+@router.get("/policies/{name}", **operation("spaces", "finance", raises=(NotFound,)))
 async def one(
     here: Here, name: Id, version: Annotated[int | None, Query(ge=1, le=32767)] = None
 ) -> Policy:

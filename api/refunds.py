@@ -1,34 +1,57 @@
 """Refunds: POST on a payment, GET one."""
 
-from fastapi import APIRouter
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api import expanding, payments
 from api.dependencies import Here, Id, New
+from api.operations import Operation, operation
 from api.schemas.refunds import Refund, RefundInput
+from takings import money
 from takings.errors import NotFound
-from takings.payments import refunds, tables
+from takings.payments import refunds, returns, stripe, tables
+from takings.records import BadId
 
-router = APIRouter(tags=["refunds"])
+router = APIRouter(route_class=Operation, tags=["refunds"])
+
+WAYS = {"payment": payments.by_id}
+Expand = Annotated[list[Literal["payment"]], Query(alias="expand[]")]
+
+REFUNDING = (
+    *(BadId, NotFound, money.UnknownCurrency, money.AmountTooLarge, money.CurrencyMismatch),
+    *(refunds.NothingToRefund, refunds.LinesDoNotSum, refunds.RefundDiffers),
+    *(returns.RefundTooLarge, returns.NotPaid),
+    *(stripe.StripeRefused, stripe.StripeAway, stripe.StripeBusy, stripe.KeyRefused),
+)
 
 
-@router.post("/payments/{id}/refunds")
+@router.post("/payments/{id}/refunds", **operation("finance", moves_money=True, raises=REFUNDING))
 async def refund(here: Here, new: New, id: Id, given: RefundInput) -> Refund:  # noqa: A002
-    """Return the amount, or all that is left; repeating it by its id changes nothing."""
-    refund_id, amount = new.of("ref", given.id), given.money()
-    done = await refunds.refund(
-        here.database, here.stripe, refund_id, id, amount, reason=given.reason, now=here.now()
+    """Return the amount, some lines, or all that is left; repeating it changes nothing."""
+    return Refund.of(
+        await refunds.refund(
+            here.database,
+            here.stripe,
+            new.of("ref", given.id),
+            id,
+            given.money(),
+            lines=given.parts(),
+            reason=given.reason,
+            now=here.now(),
+        )
     )
-    return Refund.of(done)
 
 
-@router.get("/refunds/{id}")
-async def one(here: Here, id: Id) -> Refund:  # noqa: A002 - the name in the address
+@router.get("/refunds/{id}", **operation(*payments.READERS, raises=(NotFound,)))
+async def one(here: Here, id: Id, expand: Expand = []) -> Refund:  # noqa: A002, B006 - never changed
     """One refund, as far as it has come."""
-    return Refund.of(await here.database.run(_get, id))
+    return await here.database.run(_one, id, expand)
 
 
-async def _get(session: AsyncSession, refund_id: str) -> tables.Refund:
+async def _one(session: AsyncSession, refund_id: str, expand: list[str]) -> Refund:
     found = await session.get(tables.Refund, refund_id)
     if found is None:
         raise NotFound(kind="refund", id=refund_id)
-    return found
+    return (await expanding.expand(session, [Refund.of(found)], expand, WAYS))[0]

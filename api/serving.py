@@ -78,7 +78,7 @@ def configured(runtime: Runtime) -> uvicorn.Config:
     return uvicorn.Config(
         app.create(runtime),
         access_log=False,
-        lifespan="off",
+        lifespan="on",
         ws="none",
         log_config=None,
         server_header=False,

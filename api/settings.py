@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         default_factory=list, description="signing secrets of /webhooks/stripe/connect"
     )
 
+    rate_limit: int = Field(
+        default=10_000, ge=1, description="requests of one API key in ten seconds, all processes"
+    )
+
     host: str = Field(default="127.0.0.1", description="where the API listens")
     port: int = Field(default=8000, ge=0, le=HIGHEST_PORT, description="its port")
 

@@ -1,21 +1,34 @@
 """Spaces: POST, GET, their states, and who shares what in them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import pages
-from api.dependencies import Here, Id, New
+from api import dependencies, expanding, pages
+from api.dependencies import Here, Id, New, Seen
+from api.operations import Operation, operation
 from api.schemas.common import Listing
+from api.schemas.hosts import Host
 from api.schemas.spaces import Agreement, SharesInput, Space, SpaceFilter, SpaceInput
+from takings.editions import EditedMeanwhile
+from takings.errors import NotFound
+from takings.policies.policies import RuleNotKept
+from takings.records import BadId
 from takings.spaces import agreements, spaces, tables
 
-router = APIRouter(tags=["spaces"])
+router = APIRouter(route_class=Operation, tags=["spaces"])
+
+WAYS = {"host": expanding.rows(tables.Host, Host)}
+Expand = Annotated[list[Literal["host"]], Query(alias="expand[]")]
+
+SHARING = (agreements.SharesDoNotSum, agreements.ShareTooSmall, agreements.PayeeTwice)
+SCHEDULING = (BadId, NotFound, spaces.SpaceDiffers, RuleNotKept, *SHARING)
+MOVING = (NotFound, spaces.SpaceCannotMove)
 
 
-@router.post("/spaces")
+@router.post("/spaces", **operation("spaces", raises=SCHEDULING))
 async def schedule(here: Here, new: New, given: SpaceInput) -> Space:
     """Schedule a Space, with the policy of today; repeating it changes nothing."""
     space_id, shares = new.of("spc", given.id), [share.value() for share in given.shares or ()]
@@ -25,52 +38,61 @@ async def schedule(here: Here, new: New, given: SpaceInput) -> Space:
     )
 
 
-@router.get("/spaces")
+@router.get("/spaces", **operation("spaces", raises=(NotFound,)))
 async def newest(here: Here, asked: Annotated[SpaceFilter, Query()]) -> Listing[Space]:
     """The Spaces, newest first."""
-    filters = {col(tables.Space.host_id): asked.host, col(tables.Space.state): asked.state}
-    page = await here.database.run(
-        pages.newest, select(tables.Space), tables.Space, asked, filters=filters
-    )
-    found = [Space.of(row) for row in page.rows]
-    return Listing(data=found, has_more=page.has_more, url="/v1/spaces")
+    return await here.database.run(_newest, asked)
 
 
-@router.get("/spaces/{id}")
-async def one(here: Here, id: Id) -> Space:  # noqa: A002 - the name in the address
+@router.get("/spaces/{id}", **operation("spaces", raises=(NotFound,)))
+async def one(here: Here, id: Id, expand: Expand = []) -> Space:  # noqa: A002, B006 - never changed
     """One Space."""
-    return Space.of(await here.database.run(spaces.get, id))
+    return await here.database.run(_one, id, expand)
 
 
-@router.post("/spaces/{id}/live")
+@router.post("/spaces/{id}/live", **operation("spaces", raises=MOVING))
 async def live(here: Here, id: Id) -> Space:  # noqa: A002 - the name in the address
     """The room opens: from now on it can be tipped."""
     return Space.of(await spaces.move(here.database, id, "live", now=here.now()))
 
 
-@router.post("/spaces/{id}/end")
+@router.post("/spaces/{id}/end", **operation("spaces", raises=MOVING))
 async def end(here: Here, id: Id) -> Space:  # noqa: A002 - the name in the address
     """The room closes: its held money is released when the policy says so."""
     return Space.of(await spaces.move(here.database, id, "ended", now=here.now()))
 
 
-@router.post("/spaces/{id}/cancel")
+@router.post("/spaces/{id}/cancel", **operation("spaces", raises=MOVING))
 async def cancel(here: Here, id: Id) -> Space:  # noqa: A002 - the name in the address
     """The room will not be, or was broken off."""
     return Space.of(await spaces.move(here.database, id, "cancelled", now=here.now()))
 
 
-@router.get("/spaces/{id}/shares")
-async def shares(here: Here, id: Id) -> Agreement:  # noqa: A002 - the name in the address
-    """Who shares what now."""
-    return await here.database.run(_agreement, id)
+@router.get("/spaces/{id}/shares", **operation("spaces", "agreements", raises=(NotFound,)))
+async def shares(here: Here, id: Id, response: Response) -> Agreement:  # noqa: A002 - as above
+    """Who shares what now; the ETag names the version."""
+    found = await here.database.run(_agreement, id)
+    dependencies.tag(response, found.version)
+    return found
 
 
-@router.put("/spaces/{id}/shares")
-async def amend(here: Here, id: Id, given: SharesInput) -> Agreement:  # noqa: A002 - as above
+@router.put(
+    "/spaces/{id}/shares",
+    **operation(
+        "agreements", raises=(NotFound, EditedMeanwhile, dependencies.BadIfMatch, *SHARING)
+    ),
+)
+async def amend(
+    here: Here,
+    id: Id,  # noqa: A002 - the name in the address
+    given: SharesInput,
+    seen: Seen,
+    response: Response,
+) -> Agreement:
     """Agree anew: a next version, which touches only what is sold from now on."""
     parts = [share.value() for share in given.shares]
-    version = await agreements.amend(here.database, id, parts, now=here.now())
+    version = await agreements.amend(here.database, id, parts, expected=seen, now=here.now())
+    dependencies.tag(response, version)
     return Agreement.of(id, version, parts)
 
 
@@ -78,3 +100,16 @@ async def _agreement(session: AsyncSession, space_id: str) -> Agreement:
     space = await spaces.get(session, space_id)
     version = space.agreement_version
     return Agreement.of(space.id, version, await agreements.shares(session, space.id, version))
+
+
+async def _newest(session: AsyncSession, asked: SpaceFilter) -> Listing[Space]:
+    filters = {col(tables.Space.host_id): asked.host, col(tables.Space.state): asked.state}
+    page = await pages.newest(session, select(tables.Space), tables.Space, asked, filters=filters)
+    shown = [Space.of(row) for row in page.rows]
+    found = await expanding.expand(session, shown, asked.expand, WAYS)
+    return Listing(data=found, has_more=page.has_more, url="/v1/spaces")
+
+
+async def _one(session: AsyncSession, space_id: str, expand: list[str]) -> Space:
+    shown = [Space.of(await spaces.get(session, space_id))]
+    return (await expanding.expand(session, shown, expand, WAYS))[0]

@@ -1,39 +1,67 @@
 """Tips: POST, GET one, GET list by Space or listener."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import pages
+from api import expanding, pages, payments
 from api.dependencies import Here, Id, New
+from api.operations import Operation, operation
 from api.schemas.common import Listing
+from api.schemas.spaces import Space
 from api.schemas.tips import Tip, TipFilter, TipInput
+from takings import money
+from takings.errors import NotFound
+from takings.payments import orders, stripe
 from takings.payments.tables import Payment
-from tipping import tables, tips
+from takings.policies import rules
+from takings.records import BadId
+from takings.spaces import tables as rooms
+from tipping import limits, tables, tips
 
-router = APIRouter(tags=["tips"])
+router = APIRouter(route_class=Operation, tags=["tips"])
+
+WAYS = {"payment": payments.by_id, "space": expanding.rows(rooms.Space, Space)}
+Expand = Annotated[list[Literal["payment", "space"]], Query(alias="expand[]")]
+
+SENDING = (
+    *(BadId, NotFound, money.UnknownCurrency, money.AmountTooLarge, money.NotChargeable),
+    *(rules.CurrencyNotOffered, rules.BelowMinimum, rules.AboveMaximum),
+    *(limits.SelfTip, limits.ListenerCapReached, limits.RoomCapReached, limits.TooManyTips),
+    *(tips.SpaceNotLive, tips.MessageTooLong, tips.TipDiffers, orders.SurfaceNeeds),
+    *(orders.PaymentOver, stripe.CurrencyNotSettled, stripe.CardDeclined, stripe.StripeRefused),
+    *(stripe.StripeAway, stripe.StripeBusy, stripe.KeyRefused),
+)
 
 EVERY = select(tables.Tip, Payment).where(tables.Tip.payment_id == Payment.id)
 
 
-@router.post("/tips")
+@router.post("/tips", **operation("tips", moves_money=True, raises=SENDING))
 async def send(here: Here, new: New, given: TipInput) -> Tip:
     """Send a tip; the answer says where to pay it.  Repeating it by its id changes nothing."""
     wish = given.wish(new.of("tip", given.id))
     return Tip.of(await tips.send(here.database, here.stripe, wish, now=here.now()))
 
 
-@router.get("/tips")
+@router.get("/tips", **operation("tips", raises=(NotFound,)))
 async def newest(here: Here, asked: Annotated[TipFilter, Query()]) -> Listing[Tip]:
     """The tips, newest first."""
-    by = {col(tables.Tip.space_id): asked.space, col(tables.Tip.listener_id): asked.listener}
-    page = await here.database.run(pages.newest, EVERY, tables.Tip, asked, filters=by)
-    found = [Tip.of(tips.Sent(*row)) for row in page.rows]
-    return Listing(data=found, has_more=page.has_more, url="/v1/tips")
+    return await here.database.run(_newest, asked)
 
 
-@router.get("/tips/{id}")
-async def one(here: Here, id: Id) -> Tip:  # noqa: A002 - the name in the address
+@router.get("/tips/{id}", **operation("tips", raises=(NotFound,)))
+async def one(here: Here, id: Id, expand: Expand = []) -> Tip:  # noqa: A002, B006 - never changed
     """One tip, as far as it has come."""
-    return Tip.of(await tips.get(here.database, id))
+    shown = [Tip.of(await tips.get(here.database, id))]
+    found: list[Tip] = await here.database.run(expanding.expand, shown, expand, WAYS)
+    return found[0]
+
+
+async def _newest(session: AsyncSession, asked: TipFilter) -> Listing[Tip]:
+    by = {col(tables.Tip.space_id): asked.space, col(tables.Tip.listener_id): asked.listener}
+    page = await pages.newest(session, EVERY, tables.Tip, asked, filters=by)
+    shown = [Tip.of(tips.Sent(*row)) for row in page.rows]
+    found = await expanding.expand(session, shown, asked.expand, WAYS)
+    return Listing(data=found, has_more=page.has_more, url="/v1/tips")

@@ -14,8 +14,9 @@ import structlog
 from api.runtime import Runtime
 from api.settlement import SETTLEMENT
 from takings.errors import TakingsError
-from takings.ledger import months
-from takings.payments import cash, releases, sweeps, webhooks
+from takings.ledger import months, seals
+from takings.payments import captures, cash, releases, sweeps, webhooks
+from tipping import tabs
 
 log = structlog.get_logger()
 
@@ -52,8 +53,29 @@ async def _open_payments(runtime: Runtime, now: datetime) -> int:
     )
 
 
+async def _late_seals(runtime: Runtime, now: datetime) -> int:
+    return await seals.seal(runtime.database, now=now, behind=seals.SLOW)
+
+
+async def _tell_seal(runtime: Runtime, _: datetime) -> int:
+    """A log that is kept elsewhere is an anchor too."""
+    last = await runtime.database.run(seals.head)
+    log.info("journal_sealed", n=last.n, digest=last.digest.hex())
+    return 0
+
+
 DUTIES = (
     Duty("months", timedelta(days=1), lambda r, now: months.open_ahead(r.database, now=now)),
+    Duty(
+        "captures",
+        timedelta(seconds=1),
+        lambda r, now: captures.due(r.database, r.stripe, SETTLEMENT, now=now),
+    ),
+    Duty(
+        "tabs",
+        timedelta(seconds=1),
+        lambda r, now: tabs.close_ended(r.database, r.stripe, now=now),
+    ),
     Duty(
         "new_cash",
         timedelta(seconds=1),
@@ -74,6 +96,9 @@ DUTIES = (
         timedelta(minutes=15),
         lambda r, now: sweeps.all_cash(r.database, r.stripe, SETTLEMENT, now=now),
     ),
+    Duty("seal", timedelta(seconds=1), lambda r, now: seals.seal(r.database, now=now)),
+    Duty("seal_late", timedelta(hours=1), _late_seals),
+    Duty("tell_seal", timedelta(hours=1), _tell_seal),
 )
 
 
@@ -135,5 +160,5 @@ async def _wait(bell: asyncio.Event, stop: asyncio.Event) -> None:
 async def woken(runtime: Runtime) -> AsyncIterator[asyncio.Event]:
     """An event that is set whenever a webhook has been stored, by whichever process."""
     bell = asyncio.Event()
-    async with runtime.database.listening(webhooks.CHANNEL, bell.set):
+    async with runtime.database.listening({webhooks.CHANNEL: lambda _: bell.set()}):
         yield bell

@@ -10,7 +10,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import balances, hot_accounts, posting, stage, webhooks, zero_sum
+from benchmarks import balances, hot_accounts, posting, seals, settling, stage, webhooks, zero_sum
 from benchmarks.measure import Figure
 from benchmarks.stage import Stage
 
@@ -24,6 +24,8 @@ BENCHES: dict[str, Bench] = {
     "costs": posting.costs,
     "balances": balances.reads,
     "webhooks": webhooks.received,
+    "seals": seals.sealed,
+    "settling": settling.settled,
 }
 """What is measured, by name."""
 

@@ -99,8 +99,11 @@ def _outcome(decline: str | None) -> Row:
 
 
 def settle(state: State, charge: Row, method: Method, *, told: bool) -> None:
-    """The charge gets its balance transaction; ``told`` by charge.updated or by nothing."""
-    currency, amount = charge["currency"], charge["amount_captured"]
+    """The charge gets its balance transaction; ``told`` by charge.updated or by nothing.
+
+    Of an authorisation that was captured in part, Stripe books all, and what was not captured back.
+    """
+    currency, amount = charge["currency"], charge["amount"]
     schedule = state.settings.fees.get(currency, Fee())
     fee = state.settings.fee_of.get(charge["payment_intent"], schedule.of(amount))
     days = state.settings.days_to_available + (0 if method.kind == "card" else SEPA_DAYS)
@@ -118,6 +121,19 @@ def settle(state: State, charge: Row, method: Method, *, told: bool) -> None:
         description=charge["description"],
     )
     charge["balance_transaction"] = line["id"]
+    if charge["amount_captured"] < amount:
+        rest = state.table("refund").where("charge", charge["id"])[0]
+        back = money.record(
+            state,
+            amount=-rest["amount"],
+            currency=currency,
+            kind="refund",
+            category="partial_capture_reversal",
+            source=rest["id"],
+            fee=schedule.of(charge["amount_captured"]) - schedule.of(amount),
+            available_on=line["available_on"],
+        )
+        rest["balance_transaction"] = back["id"]
     if told:
         events.emit(state, "charge.updated", charge, before={"balance_transaction": None})
 
@@ -148,7 +164,7 @@ def return_to_bank(state: State, charge: Row) -> None:
     intent = state.get("payment_intent", charge["payment_intent"])
     line = money.record(
         state,
-        amount=charge["amount_refunded"] - charge["amount_captured"],
+        amount=charge["amount_refunded"] - charge["amount"],
         currency=charge["currency"],
         kind="payment_failure_refund",
         category="charge_failure",

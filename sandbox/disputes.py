@@ -53,7 +53,7 @@ def start(
     due_by = money.midnight(state.clock.now(), DAYS_TO_ANSWER)
     dispute = state.add(
         "dispute",
-        amount=charge["amount_captured"] - charge["amount_refunded"] if amount is None else amount,
+        amount=charge["amount"] - charge["amount_refunded"] if amount is None else amount,
         balance_transactions=[],
         charge=charge["id"],
         currency=charge["currency"],

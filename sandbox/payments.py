@@ -161,8 +161,11 @@ def capture(state: State, intent: Row, amount: int | None) -> Row:
         )
     charge = state.get("charge", intent["latest_charge"])
     charge.update(captured=True, amount_captured=amount)
+    rest = refunds.uncaptured(state, charge)
     method = resolve(state, charge["payment_method"])
     _succeed(state, intent, charge, method, "charge.captured")
+    if rest is not None:
+        refunds.tell(state, charge, rest)
     return intent
 
 

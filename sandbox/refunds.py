@@ -11,7 +11,7 @@ from sandbox.tables import Row
 def create(call: Call) -> Row:
     """POST /v1/refunds: by charge or by payment intent."""
     charge = _charge(call)
-    left = charge["amount_captured"] - charge["amount_refunded"]
+    left = charge["amount"] - charge["amount_refunded"]
     amount = call.params.get("amount", left)
     if not charge["captured"] or charge["status"] != "succeeded":
         raise wrong_state(f"Charge {charge['id']} has not been captured.", "charge_not_refundable")
@@ -76,14 +76,20 @@ def give_back(
         description=f"REFUND FOR CHARGE ({charge['description'] or charge['id']})",
     )
     refund["balance_transaction"] = line["id"]
-    _tell(state, charge, refund)
+    tell(state, charge, refund)
     return refund
+
+
+def uncaptured(state: State, charge: Row) -> Row | None:
+    """What was authorised and not captured: Stripe calls it a refund, and gives its fee back."""
+    rest = charge["amount"] - charge["amount_captured"]
+    return _add(state, charge, rest, None, {}) if rest else None
 
 
 def release(state: State, charge: Row, reason: str | None = None) -> Row:
     """An authorisation is let go: Stripe calls that a refund too, but no money moves."""
     refund = _add(state, charge, charge["amount"], reason, {})
-    _tell(state, charge, refund)
+    tell(state, charge, refund)
     return refund
 
 
@@ -108,13 +114,12 @@ def _add(
     )
     del refund["livemode"]
     charge["amount_refunded"] += amount
-    charge["refunded"] = charge["amount_refunded"] == (
-        charge["amount_captured"] or charge["amount"]
-    )
+    charge["refunded"] = charge["amount_refunded"] == charge["amount"]
     return refund
 
 
-def _tell(state: State, charge: Row, refund: Row) -> None:
+def tell(state: State, charge: Row, refund: Row) -> None:
+    """The events of a refund that was made."""
     events.emit(state, "refund.created", refund)
     events.emit(state, "charge.refunded", charge)
 

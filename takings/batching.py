@@ -1,10 +1,11 @@
 """What arrives while a commit is in flight becomes the next commit.
 
-Alone, a caller pays for one commit and waits for nobody; together, many share one.
+Alone, a caller pays for one commit and waits for nobody; together, many share one.  What has to be
+fetched is fetched meanwhile.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -57,3 +58,15 @@ class Batcher(Generic[Item, Answer]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+
+async def ahead(pages: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
+    """The same pages; the next one is fetched while the caller works on this one."""
+    coming = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.ensure_future(anext(pages, None))
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)  # nobody asks for it any more

@@ -4,10 +4,9 @@ Everything else either is handed a session (a step) or owns a ``Database`` (an a
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Self, TypeVar
 
-import asyncpg
 import stamina
 from sqlalchemy.engine import URL, Row, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
@@ -15,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from takings import listening
 from takings.errors import Conflict, Corrupt, Invalid, Refused, TakingsError, Unavailable
 
 Result = TypeVar("Result")
@@ -170,18 +170,11 @@ class Database:
 
         return await again(once)
 
-    @asynccontextmanager
-    async def listening(self, channel: str, ring: Callable[[], None]) -> AsyncIterator[None]:
-        """While inside, ``ring`` is called for every NOTIFY on the channel.
-
-        The connection is one of its own; if it is lost, nothing rings, and polling goes on.
-        """
-        connection = await asyncpg.connect(self._url)
-        try:
-            await connection.add_listener(channel, lambda *_: ring())
-            yield
-        finally:
-            await connection.close(timeout=2)
+    def listening(
+        self, rings: Mapping[str, Callable[[str], None]]
+    ) -> AbstractAsyncContextManager[None]:
+        """While inside, a channel's ring is called with what every NOTIFY on it says."""
+        return listening.to(self._url, rings)
 
     async def refuse_unsafe_settings(self) -> None:
         """Raise UnsafeDatabase where a crash could lose what was acknowledged."""

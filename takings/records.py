@@ -8,6 +8,7 @@ import secrets
 import time
 from base64 import b32hexencode
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, MetaData
@@ -15,6 +16,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from takings.errors import Invalid
+
+RANDOM = 10  # bytes of an id that nobody can guess
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 ID_LAW = "{column} ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{{0,63}}$'"
@@ -49,7 +52,16 @@ def new_id(prefix: str) -> str:
 
     The time only keeps neighbours together in an index, as UUIDv7 does; nothing reads it back.
     """
-    made = (time.time_ns() // 1_000_000).to_bytes(6) + secrets.token_bytes(10)
+    return _id(prefix, time.time_ns() // 1_000_000, secrets.token_bytes(RANDOM))
+
+
+def derived_id(prefix: str, at: datetime, cause: str) -> str:
+    """The id of what a cause makes at an instant: of the same shape, and always the same."""
+    return _id(prefix, int(at.timestamp() * 1000), sha256(f"{prefix}\n{cause}".encode()).digest())
+
+
+def _id(prefix: str, milliseconds: int, rest: bytes) -> str:
+    made = milliseconds.to_bytes(6) + rest[:RANDOM]
     return f"{prefix}_{b32hexencode(made).decode().rstrip('=').lower()}"
 
 

@@ -16,7 +16,7 @@ from takings.money import Money
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 ADA, BOB = "liabilities:host:ada", "liabilities:host:bob"
-LAWFUL = ("accounts", "entry_keys", "entries", "postings")
+LAWFUL = ("accounts", "entry_keys", "entries", "postings", "seals")
 
 
 def entry(key: str, *legs: str, at: datetime = NOON, **more: Any) -> Entry:

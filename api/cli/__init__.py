@@ -6,7 +6,18 @@ from collections.abc import Callable
 import structlog
 import typer
 
-from api.cli import books, database, demo, doctor, events, keys, people, processes, verification
+from api.cli import (
+    books,
+    database,
+    demo,
+    doctor,
+    events,
+    keys,
+    people,
+    processes,
+    seals,
+    verification,
+)
 
 app = typer.Typer(
     help="Tips, ticketed Spaces and fair splits for live-audio platforms.",
@@ -23,7 +34,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Tend": (doctor.doctor,),
 }
-GROUPS = {"db": database.app, "events": events.app, "keys": keys.app}
+GROUPS = {"db": database.app, "events": events.app, "keys": keys.app, "seals": seals.app}
 
 for panel, commands in COMMANDS.items():
     for command in commands:

@@ -1,7 +1,8 @@
-"""``takings verify``: the books check themselves, and themselves against Stripe."""
+"""``takings verify``: the books check themselves, their seals, and themselves against Stripe."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,10 +14,12 @@ from api.cli import loop, output
 from api.cli.output import AsJson
 from api.runtime import Runtime
 from takings.errors import TakingsError
-from takings.ledger import checks
+from takings.ledger import checks, seals
 from takings.ledger.checks import Check, Finding
+from takings.ledger.seals import Seal
 from takings.money import Money
 
+SEALED = Check("seals", "Every entry is as it was sealed, and the chain as it was published.", "")
 STRIPE_AGREES = Check("stripe", "Stripe's own balance is what the books say, to the unit.", "")
 LOOKS, PAUSE_S = 3, 2.0
 """Both sides move while we look: only a difference that stays is one."""
@@ -30,21 +33,34 @@ SELECT split_part(a.name, ':', 3) AS status, a.currency, sum(b.minor)::bigint AS
  GROUP BY a.name, a.currency
 """
 
-Started = Callable[[Check], object]
+Started = Callable[[Check, int], object]
 
 
 async def findings(
-    runtime: Runtime, *, offline: bool = False, started: Started = lambda _: None
+    runtime: Runtime,
+    *,
+    offline: bool = False,
+    anchors: Sequence[Seal] = (),
+    started: Started = lambda *_: None,
 ) -> AsyncIterator[Finding]:
-    """What every check finds, each as soon as it is known; ``started`` hears of each beforehand.
+    """What every check finds, each as soon as it is known.
 
-    Stripe is asked where a key is set, unless ``offline``.
+    ``started`` hears of each beforehand, and how many seals have been looked at.  Stripe is asked
+    where a key is set, unless ``offline``.
     """
     for check in CHECKS:
-        started(check)
+        started(check, 0)
         yield await runtime.database.run(_one, check)
+    started(SEALED, 0)
+    broken = await seals.verify(
+        runtime.database.fetch,
+        anchors,
+        now=runtime.now(),
+        walked=lambda n: started(SEALED, n),
+    )
+    yield Finding(SEALED, tuple((one.place, one.why) for one in broken))
     if _key(runtime) and not offline:
-        started(STRIPE_AGREES)
+        started(STRIPE_AGREES, 0)
         yield Finding(STRIPE_AGREES, await _differences(runtime))
 
 
@@ -92,11 +108,16 @@ def compared(
 async def verify(
     *,
     offline: Annotated[bool, typer.Option(help="Do not ask Stripe.")] = False,
+    anchor: Annotated[
+        Path | None,
+        typer.Option(help="a file of published seals", exists=True, dir_okay=False, readable=True),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Check every law of the books, and name whatever breaks one; exit code 1 if any does."""
+    anchors = seals.anchors(anchor.read_text(errors="replace")) if anchor else ()
     async with loop.running() as runtime:
-        found = await check(runtime, offline=offline, quiet=json)
+        found = await check(runtime, offline=offline, anchors=anchors, quiet=json)
     if json:
         output.as_json(
             {
@@ -109,15 +130,21 @@ async def verify(
         raise typer.Exit(loop.FAILED)
 
 
-async def check(runtime: Runtime, *, offline: bool = False, quiet: bool = False) -> list[Finding]:
+async def check(
+    runtime: Runtime,
+    *,
+    offline: bool = False,
+    anchors: Sequence[Seal] = (),
+    quiet: bool = False,
+) -> list[Finding]:
     """Run all checks, saying of each what it found, and say at the end whether all hold."""
     found = []
     with output.errors.status("Checking …") as status:
 
-        def started(check: Check) -> None:
-            status.update(f"Checking: {check.promise}")
+        def started(check: Check, walked: int) -> None:
+            status.update(f"Checking: {check.promise} {walked or ''}")
 
-        async for finding in findings(runtime, offline=offline, started=started):
+        async for finding in findings(runtime, offline=offline, anchors=anchors, started=started):
             found.append(finding)
             if not quiet:
                 _tell(finding)

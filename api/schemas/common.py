@@ -3,7 +3,15 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 Item = TypeVar("Item")
 
@@ -56,6 +64,13 @@ class Paging(Input):
 
     limit: int = Field(default=10, ge=1, le=100)
     starting_after: Text | None = Field(default=None, description="the id that the page follows")
+    ending_before: Text | None = Field(default=None, description="the id that follows the page")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.starting_after is not None and self.ending_before is not None:
+            raise ValueError("starting_after and ending_before go different ways: send one")
+        return self
 
 
 class Listing(Output, Generic[Item]):

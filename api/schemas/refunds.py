@@ -1,8 +1,8 @@
 """Refunds, as the API hears and shows them."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from api.schemas.common import (
     Currency,
@@ -13,16 +13,28 @@ from api.schemas.common import (
     Seconds,
     Text,
 )
+from api.schemas.payments import Payment
 from takings.money import Money
 from takings.payments import tables
 
 
+class Part(Input):
+    """How much of one line is to be returned."""
+
+    line: Text
+    amount: Minor
+
+
 class RefundInput(Input):
-    """Money to be returned: an amount in its currency, or all that is left where there is none."""
+    """Money to be returned: an amount in its currency, or so much of some lines, or all there is.
+
+    Without ``lines`` an amount is divided by what each line has left.
+    """
 
     id: Text | None = None
     amount: Minor | None = None
     currency: Currency | None = None
+    lines: Annotated[list[Part], Field(min_length=1, max_length=1000)] | None = None
     reason: Prose = ""
 
     @model_validator(mode="after")
@@ -30,6 +42,16 @@ class RefundInput(Input):
         if (self.amount is None) != (self.currency is None):
             raise ValueError("amount and currency go together: send both or neither")
         return self
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        if self.lines is not None and len({part.line for part in self.lines}) < len(self.lines):
+            raise ValueError("each line is named once: add up what belongs together")
+        return self
+
+    def parts(self) -> dict[str, int] | None:
+        """How much of which line, where lines are named."""
+        return None if self.lines is None else {part.line: part.amount for part in self.lines}
 
     def money(self) -> Money | None:
         """The amount as the books know it; raises UnknownCurrency or AmountTooLarge."""
@@ -44,7 +66,7 @@ class Refund(Output):
     id: str
     object: Literal["refund"] = "refund"
     created: Seconds
-    payment: str
+    payment: str | Payment
     amount: int
     currency: str
     state: Literal["asked", "booked", "failed", "refused"]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from api.schemas.common import Input, Instant, Output, Paging, Seconds, Text
+from api.schemas.hosts import Host
 from takings.spaces import agreements, tables
 from takings.spaces.spaces import State
 
@@ -46,6 +47,7 @@ class SpaceFilter(Paging):
 
     host: Text | None = None
     state: State | None = None
+    expand: list[Literal["data.host"]] = Field(default=[], alias="expand[]")
 
 
 class Space(Output):
@@ -54,7 +56,7 @@ class Space(Output):
     id: str
     object: Literal["space"] = "space"
     created: Seconds
-    host: str
+    host: str | Host
     title: str
     state: str
     policy: str

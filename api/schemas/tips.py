@@ -15,6 +15,8 @@ from api.schemas.common import (
     Text,
     Url,
 )
+from api.schemas.payments import Payment
+from api.schemas.spaces import Space
 from takings.money import Money
 from takings.payments.orders import Surface
 from tipping import tips
@@ -47,6 +49,7 @@ class TipFilter(Paging):
 
     space: Text | None = None
     listener: Text | None = None
+    expand: list[Literal["data.payment", "data.space"]] = Field(default=[], alias="expand[]")
 
 
 class Tip(Output):
@@ -58,7 +61,7 @@ class Tip(Output):
     id: str
     object: Literal["tip"] = "tip"
     created: Seconds
-    space: str
+    space: str | Space
     listener: str
     amount: int
     charged: int
@@ -67,7 +70,7 @@ class Tip(Output):
     anonymous: bool
     surface: str
     state: Literal["pending", "settled", "cancelled"]
-    payment: str
+    payment: str | Payment
     url: str | None
     client_secret: str | None
     settled_at: Seconds | None

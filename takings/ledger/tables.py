@@ -61,7 +61,16 @@ class JournalEntry(Row, table=True):
     """One event in the books."""
 
     __tablename__ = "entries"
-    __table_args__ = (Index(None, "subject"), PARTITIONED)
+    __table_args__ = (
+        Index(None, "subject"),
+        Index(
+            None,
+            "posted_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
+        PARTITIONED,
+    )
 
     id: str = Field(primary_key=True)
     posted_at: datetime = Field(sa_column=moment(primary_key=True))
@@ -120,3 +129,18 @@ class DayBalance(Row, table=True):
     day: date = Field(primary_key=True)
     slot: int = Field(primary_key=True, sa_type=SmallInteger)
     minor: int = amount()
+
+
+class JournalSeal(Row, table=True):
+    """A link in the hash chain over the journal: one entry's, and through it all before."""
+
+    __tablename__ = "seals"
+    __table_args__ = (
+        CheckConstraint("n > 0", name="counted_from_one"),
+        CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
+    )
+
+    n: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    entry_id: str = Field(unique=True)
+    posted_at: datetime = Field(sa_column=moment())
+    digest: bytes

@@ -31,24 +31,24 @@ class Writer:
 
     async def _write(self, entries: Sequence[Entry]) -> Sequence[bool | Exception]:
         """Write them in one statement, which is a transaction of its own."""
-        first: dict[str, Entry] = {}
-        for entry in entries:
-            first.setdefault(entry.key, entry)
+        first: dict[str, int] = {}  # the place of each key's first entry
+        for place, entry in enumerate(entries):
+            first.setdefault(entry.key, place)
         try:
-            columns = journal.columns(first.values())
-            new = {row.key for row in await self._database.fetch(journal.POST, *columns, None)}
+            columns = journal.columns([entries[place] for place in first.values()])
+            rows = await self._database.fetch(journal.POST, *columns, None)
         except Unavailable:
             raise  # it is nobody's entry
         except TakingsError as error:
             if len(entries) == 1:
                 return [error]
             return [answer for entry in entries for answer in await self._write([entry])]
-        places = {key: entries.index(entry) for key, entry in first.items() if key in new}
-        old = [e for place, e in enumerate(entries) if places.get(e.key) != place]
+        new = {first[row.key] for row in rows}
+        old = [entry for place, entry in enumerate(entries) if place not in new]
         wrong = {id(entry) for entry in await self._differing(old)}
         return [
-            KeyReused(key=e.key) if id(e) in wrong else places.get(e.key) == place
-            for place, e in enumerate(entries)
+            KeyReused(key=entry.key) if id(entry) in wrong else place in new
+            for place, entry in enumerate(entries)
         ]
 
     async def _differing(self, old: Sequence[Entry]) -> Sequence[Entry]:

@@ -52,6 +52,9 @@ ON CONFLICT (host_id, currency) DO UPDATE SET minor = l.minor + excluded.minor
 RETURNING host_id, currency, minor
 """
 
+# Our connections plan every statement anew; so they do for a foreign key's check, for every row.
+PLANS = "SELECT set_config('plan_cache_mode', $1, true)"
+
 WRITE = """
 INSERT INTO allotments (line_id, position, host_id, account, gross, credited, taken, held)
 SELECT line, position, host, account, gross, credited, 0,
@@ -72,11 +75,13 @@ async def earn(session: AsyncSession, lines: Sequence[Line]) -> dict[str, list[A
     for line in lines:
         allotted[line.id] = _allot(line, grosses[line.id], counters)
     rows = [a for parts in allotted.values() for a in parts]
+    await fetch(session, PLANS, "auto")
     await fetch(
         session,
         WRITE,
         *columns((a.line, a.position, a.host, a.account, a.gross, a.credited) for a in rows),
     )
+    await fetch(session, PLANS, "force_custom_plan")
     return allotted
 
 

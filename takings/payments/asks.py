@@ -49,6 +49,11 @@ class Ask:
     again: bool  # an earlier try may have had its effect
     expired: bool  # Stripe may have forgotten the key
 
+    @property
+    def about(self) -> str | None:
+        """The object of Stripe's that it changes; None where it makes one."""
+        return self.params.get("id")
+
 
 WRITE = """
 INSERT INTO asks (key, call, params, leased_until, attempts, first_asked_at)
@@ -95,16 +100,17 @@ async def answer(database: Database, door: Stripe, ask: Ask, now: datetime) -> O
     """What Stripe made of an ask; None if it made nothing and must not be asked again.
 
     Where asking again would not be safe (Stripe may have forgotten the key) or of no use (it
-    failed, and will repeat that), Stripe's own list says what became of it.  Where Stripe is away
-    the ask is free again for whoever comes next.
+    failed, and will repeat that), Stripe's own list says what became of it.  Of an ask that changes
+    an object, that object says it, also where Stripe refused: the caller sees whether it was done.
+    Where Stripe is away the ask is free again for whoever comes next.
     """
     try:
         if not ask.expired:
             with suppress(StripeStuck):
                 return await door.ask(ask.call, ask.params, ask.key)
-        return await _listed(door, ask)
+        return await _looked_up(door, ask)
     except StripeRefused:
-        if ask.again and (found := await _listed(door, ask)) is not None:
+        if (ask.again or ask.about) and (found := await _looked_up(door, ask)) is not None:
             return found  # refused now, but done before
         raise
     except Unavailable:
@@ -112,8 +118,20 @@ async def answer(database: Database, door: Stripe, ask: Ask, now: datetime) -> O
         raise
 
 
-async def _listed(door: Stripe, ask: Ask) -> Object | None:
+async def _looked_up(door: Stripe, ask: Ask) -> Object | None:
+    if ask.about is not None:
+        return await door.fetch(ask.call.rpartition(".")[0], ask.about)
     return await door.find(ask.call, ask.params["metadata"], ask.asked_at - CLOCK_BOUND)
+
+
+async def anew(session: AsyncSession, ask: Ask, now: datetime) -> None:
+    """Ask the same under a next key, a lease later: for what Stripe shows that it did not do.
+
+    Under the old key it would only repeat itself.
+    """
+    kind, subject, *count = ask.key.split(":")
+    key = f"{kind}:{subject}:{int(count[0]) + 1 if count else 2}"
+    await write(session, key, ask.call, ask.params, now)
 
 
 async def answered(session: AsyncSession, key: str, now: datetime) -> bool:

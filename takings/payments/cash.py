@@ -16,7 +16,7 @@ from takings.database import Database, fetch
 from takings.ledger import accounts, journal
 from takings.ledger.entries import Entry, Posting, moving
 from takings.money import Money
-from takings.payments import fees, refunds
+from takings.payments import fees, returns
 from takings.payments.allotments import columns
 from takings.payments.objects import CashLine
 
@@ -49,16 +49,22 @@ TARGETS: Mapping[str, str] = {
 class Subject:
     """What a cash line is about: ours where we know it, else Stripe's object.
 
-    ``money`` is what our side says it is worth, where Stripe may settle in another currency.
+    ``money`` is what our side says it is worth, where Stripe may settle in another currency;
+    ``passes_fee`` whether a host bears the fee of a charge, or of a part of it.
     """
 
     id: str
     payment: str | None = None
     money: Money | None = None
+    passes_fee: bool = False
 
 
 PAYMENTS = """
-SELECT p.id, p.intent_id, p.minor, p.currency FROM payments p
+SELECT p.id, p.intent_id, p.minor, p.currency,
+       EXISTS (SELECT FROM lines l JOIN policies r ON r.name = l.policy
+                                                  AND r.version = l.policy_version
+                WHERE l.payment_id = p.id AND r.rules ->> 'fee_bearer' = 'host') AS passes_fee
+  FROM payments p
  WHERE p.id = ANY($1::text[]) OR p.intent_id = ANY($2::text[])
  ORDER BY p.id FOR NO KEY UPDATE
 """
@@ -92,8 +98,8 @@ async def book(
     new = {row.id for row in await fetch(session, WRITE, *columns(map(_row, rows)))}
     fresh = [line for line in page if line.id in new]
     entries = [e for line in fresh if (e := _entry(line, subjects[line.id])) is not None]
-    charged = {subjects[line.id].payment for line in fresh if line.category == "charge"}
-    entries += await fees.passed(session, sorted(one for one in charged if one))
+    charged = [subjects[line.id] for line in fresh if line.category in fees.OF_A_CHARGE]
+    entries += await fees.passed(session, sorted({s.id for s in charged if s.passes_fee}))
     await journal.post(session, entries)
     return len(fresh)
 
@@ -132,9 +138,10 @@ async def _subject(
         return Subject(line.source_id or line.id)
     if target == accounts.CHARGES:
         whole = line.category != "partial_capture_reversal"
-        return Subject(row.id, row.id, Money(row.minor, row.currency) if whole else None)
+        money = Money(row.minor, row.currency) if whole else None
+        return Subject(row.id, row.id, money, row.passes_fee)
     if target == accounts.REFUNDS:
-        refund = await refunds.heard(session, source, row.id, now)
+        refund = await returns.heard(session, source, row.id, now)
         return Subject(refund, row.id, Money(source["amount"], source["currency"]))
     return Subject(line.source_id or line.id, row.id)
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
-from takings.payments import payments, refunds
+from takings.payments import captures, payments, returns
 from takings.payments.objects import Object
 from takings.payments.payments import Paid, Settlement
 from takings.payments.stripe import Stripe
@@ -58,9 +58,14 @@ def by_charge(found: Object, at: datetime) -> Paid | None:
 
 
 def by_session(found: Object, at: datetime) -> Paid | None:
-    """The payment of a Checkout Session that says it is paid."""
+    """The payment of a Checkout Session that says it is paid.
+
+    Not where it was authorised first: the session only knows that amount, not what was captured.
+    """
     payment = _ours(found)
     if payment is None or found["payment_status"] != "paid":
+        return None
+    if "takings_capture" in found["metadata"]:
         return None
     return Paid(
         payment=payment,
@@ -90,16 +95,14 @@ OVER = frozenset(
 )
 """The events after which a payment will not come any more."""
 
-ON_THE_WAY: Mapping[str, str] = {
-    "payment_intent.processing": "processing",
-    "payment_intent.amount_capturable_updated": "authorised",
-}
+PROCESSING = "payment_intent.processing"
+AUTHORISED = "payment_intent.amount_capturable_updated"
 """The events that only say where a payment is."""
 
 FETCHED = frozenset({"refund.created", "refund.updated", "refund.failed", "charge.refunded"})
 """The events whose objects go back and forth: fetched before they are believed."""
 
-MOVE = "UPDATE payments SET state = $2 WHERE id = $1 AND state IN ('open', 'processing')"
+PROCESS = "UPDATE payments SET state = 'processing' WHERE id = $1 AND state = 'open'"
 
 
 async def book(
@@ -112,8 +115,10 @@ async def book(
     if over:
         await payments.cancel(session, over, settlement, now)
     for told in events:
-        if told.kind in ON_THE_WAY and (ours := _ours(told.object)):
-            await fetch(session, MOVE, ours, ON_THE_WAY[told.kind])
+        if told.kind == PROCESSING and (ours := _ours(told.object)):
+            await fetch(session, PROCESS, ours)
+        if told.kind == AUTHORISED and _ours(told.object):
+            await captures.authorised(session, told.object, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ class Learned:
 
 
 KNOWN = """
-SELECT p.id, p.state, coalesce(sum(l.returned), 0)::bigint AS returned
+SELECT p.id, p.state, p.capture, coalesce(sum(l.returned), 0)::bigint AS returned
   FROM payments p JOIN lines l ON l.payment_id = p.id
  WHERE p.id = $1 OR p.intent_id = $2 GROUP BY p.id
 """
@@ -151,6 +156,10 @@ async def learn(database: Database, door: Stripe, told: Told) -> Learned:
         refunded = await door.refunds_of(intent)
     else:
         refunded = []
+    if payment.capture == "at_close":
+        # Stripe also calls it a refund that the rest of an authorisation was not captured.  Which
+        # it is says the cash line's category; so it is left to that line, unless it is ours.
+        refunded = [one for one in refunded if "takings_refund" in (one["metadata"] or {})]
     return Learned(payment.id, tuple(refunded), paid)
 
 
@@ -163,4 +172,4 @@ async def book_learned(
     if learned.paid is not None:
         await payments.settle(session, [learned.paid], settlement, now)
     for found in learned.refunds:
-        await refunds.heard(session, found, learned.payment, now)
+        await returns.heard(session, found, learned.payment, now)

@@ -18,19 +18,24 @@ from takings.ledger import accounts
 from takings.ledger.entries import Entry, Posting, moving
 from takings.money import Money
 
+OF_A_CHARGE = frozenset({"charge", "partial_capture_reversal"})
+"""The categories of Stripe's lines whose fees are one charge's: of a tab, a part goes back."""
+
 KNOWN = """
 SELECT c.subject AS payment, c.id AS txn, c.fee, c.currency, c.created_at,
        l.id AS line, l.minor, r.rules ->> 'fee_bearer' AS bearer,
        a.position, a.host_id, a.gross, a.held
-  FROM cash c
+  FROM (SELECT subject, currency, sum(minor) AS minor, sum(fee)::bigint AS fee,
+               min(id) FILTER (WHERE category = 'charge') AS id, max(created_at) AS created_at
+          FROM cash
+         WHERE subject = ANY($1::text[]) AND category IN ('charge', 'partial_capture_reversal')
+         GROUP BY subject, currency) c
   JOIN payments p ON p.id = c.subject AND p.state = 'paid' AND p.currency = c.currency
+                 AND p.minor = c.minor  -- all lines are there: the charge, and what went back of it
   JOIN lines l ON l.payment_id = p.id
   JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
   JOIN allotments a ON a.line_id = l.id AND a.host_id IS NOT NULL
- WHERE c.subject = ANY($1::text[]) AND c.category = 'charge' AND c.fee > 0
-   AND EXISTS (SELECT FROM lines h JOIN policies hr ON hr.name = h.policy
-                                              AND hr.version = h.policy_version
-                WHERE h.payment_id = p.id AND hr.rules ->> 'fee_bearer' = 'host')
+ WHERE c.fee > 0
  ORDER BY c.subject, l.id, a.position
 """
 
@@ -44,8 +49,11 @@ UPDATE allotments a SET held = a.held - t.minor
 async def passed(session: AsyncSession, payments: Sequence[str]) -> list[Entry]:
     """The entries that pass on the fees of these payments, where both sides are known by now.
 
-    The caller holds the payments' locks, has just made the second side known, and posts these.
+    The caller holds the payments' locks, has just made the second side known, and posts these.  It
+    names payments with a line whose fee the host bears; mostly there is none.
     """
+    if not payments:
+        return []
     rows = await fetch(session, KNOWN, list(payments))
     entries: list[Entry] = []
     taken: list[tuple[str, int, int]] = []

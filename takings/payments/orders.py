@@ -1,9 +1,12 @@
 """Orders: a payment to be opened, written down first and then carried to Stripe.
 
 ``open`` writes the payment, its lines and what is to be asked of Stripe in the caller's
-transaction; ``ask`` carries that to Stripe and records the answer.
+transaction; ``ask`` carries that to Stripe and records the answer.  An order says when its money is
+taken: at once, or after it was authorised (``captures.py``).
 """
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -12,10 +15,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import commission, money, splits
 from takings.database import Database, fetch
-from takings.errors import Conflict
+from takings.errors import Conflict, Invalid, Unavailable
 from takings.money import Money
-from takings.payments import allotments, asks, payments
-from takings.payments.asks import Ask
+from takings.payments import allotments, asks, captures, payments
+from takings.payments.asks import Ask, InFlight
+from takings.payments.captures import Capture
+from takings.payments.objects import Object
 from takings.payments.payments import Settlement
 from takings.payments.stripe import Call, CardDeclined, Stripe, StripeRefused
 from takings.policies.rules import Policy
@@ -29,6 +34,29 @@ class PaymentOver(Conflict):
 
     Start a new one.
     """
+
+
+class SurfaceNeeds(Invalid):
+    """Paying by {surface} needs {missing}.
+
+    Send it along, or choose another surface.
+    """
+
+    param = "surface"
+
+
+NEEDS: Mapping[Surface, tuple[str, ...]] = {
+    "checkout": ("success_url", "cancel_url"),
+    "intent": (),
+    "saved": ("customer", "payment_method"),
+}
+
+
+def check_surface(wish: Any) -> None:
+    """Nothing happens if the wish says all that its surface needs; else SurfaceNeeds."""
+    for field in NEEDS[wish.surface]:
+        if not getattr(wish, field):
+            raise SurfaceNeeds(surface=wish.surface, missing=field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +75,52 @@ class Item:
 class Order:
     """A payment to be opened: by whom, for what, and on which surface.
 
-    Checkout needs ``success_url`` and ``cancel_url``; a saved method needs ``customer`` and
-    ``payment_method``.
+    What it is for may come later: then ``cap`` is what is authorised, card fee included, and
+    ``label`` what the payer reads.
     """
 
     id: str
     listener: str
     surface: Surface
     policy: Policy
-    items: tuple[Item, ...]
+    items: tuple[Item, ...] = ()
+    capture: Capture = "at_once"
+    cap: Money | None = None
+    label: str = ""
     success_url: str | None = None
     cancel_url: str | None = None
     customer: str | None = None
     payment_method: str | None = None
 
     @property
-    def total(self) -> Money:
-        """What the items cost, without the card fee."""
-        return sum((item.money for item in self.items[1:]), self.items[0].money)
+    def charge(self) -> Money:
+        """What the listener pays, or at most pays."""
+        return self.cap or charge(self.policy, total(self.items))
 
     @property
-    def charge(self) -> Money:
-        """What the listener pays: the total, and the card fee where the listener bears it."""
-        total = self.total
-        if self.policy.fee_bearer != "listener":
-            return total
-        terms = self.policy.terms_in(total.currency)
-        step = money.charge_step(total.currency)
-        return Money(commission.cover(total.minor, terms.fee, step=step), total.currency)
+    def title(self) -> str:
+        """What Stripe's page calls it."""
+        return (self.label or ", ".join(item.label for item in self.items))[:250]
+
+
+def total(items: Sequence[Item]) -> Money:
+    """What the items cost, without the card fee."""
+    return sum((item.money for item in items[1:]), items[0].money)
+
+
+def charge(policy: Policy, cost: Money) -> Money:
+    """What the listener pays for it: with the card fee, where the listener bears that."""
+    if policy.fee_bearer != "listener":
+        return cost
+    terms = policy.terms_in(cost.currency)
+    step = money.charge_step(cost.currency)
+    return Money(commission.cover(cost.minor, terms.fee, step=step), cost.currency)
 
 
 PAYMENT = """
-INSERT INTO payments (id, listener_id, surface, state, minor, currency, fees_covered, created_at)
-VALUES ($1, $2, $3, 'open', $4, $5, $6, $7)
+INSERT INTO payments (id, listener_id, surface, state, minor, currency, fees_covered, capture,
+                      created_at)
+VALUES ($1, $2, $3, 'open', $4, $5, $6, $7, $8)
 """
 
 LINES = """
@@ -93,40 +134,50 @@ SELECT l.id, $1, l.kind, l.subject, l.space, l.agreement, $2, $3, $4, l.minor, l
 
 async def open(session: AsyncSession, order: Order, now: datetime) -> Ask:  # noqa: A001
     """Write down a payment, its lines, and what is to be asked of Stripe for it."""
-    charge = order.charge
-    money.check_charge(charge)
-    covered = charge.minor - order.total.minor
-    parts = splits.divide(covered, [item.money.minor for item in order.items])
-    row = (order.id, order.listener, order.surface, charge.minor, charge.currency, covered, now)
-    await fetch(session, PAYMENT, *row)
+    paid = order.charge
+    money.check_charge(paid)
+    covered = paid.minor - total(order.items).minor if order.items else 0
+    row = (order.id, order.listener, order.surface, paid.minor, paid.currency, covered)
+    await fetch(session, PAYMENT, *row, order.capture, now)
+    if order.items:
+        await write_lines(session, order.id, order.policy, order.items, covered)
+    return await asks.write(session, f"payment:{order.id}", *_request(order, paid), now)
+
+
+async def write_lines(
+    session: AsyncSession, payment: str, policy: Policy, items: Sequence[Item], covered: int
+) -> None:
+    """Write down what a payment pays for, the covered card fee divided over it by amount."""
+    parts = splits.divide(covered, [item.money.minor for item in items])
     columns = allotments.columns(
         (new_id("line"), i.kind, i.subject, i.space, i.agreement_version, i.money.minor, part)
-        for i, part in zip(order.items, parts, strict=True)
+        for i, part in zip(items, parts, strict=True)
     )
-    policy = (order.policy.name, order.policy.version)
-    await fetch(session, LINES, order.id, *policy, charge.currency, *columns)
-    return await asks.write(session, f"payment:{order.id}", *_request(order, charge), now)
+    rules = (policy.name, policy.version, items[0].money.currency)
+    await fetch(session, LINES, payment, *rules, *columns)
 
 
-def _request(order: Order, charge: Money) -> tuple[Call, dict[str, Any]]:
+def _request(order: Order, paid: Money) -> tuple[Call, dict[str, Any]]:
     """Which call the surface makes, and with what."""
     ours = {"takings_payment": order.id}
+    manual = {} if order.capture == "at_once" else {"capture_method": "manual"}
     if order.surface == "checkout":
         price = {
-            "currency": charge.currency,
-            "unit_amount": charge.minor,
-            "product_data": {"name": ", ".join(item.label for item in order.items)[:250]},
+            "currency": paid.currency,
+            "unit_amount": paid.minor,
+            "product_data": {"name": order.title},
         }
         return "checkout.sessions.create", {
             "mode": "payment",
             "client_reference_id": order.id,
             "line_items": [{"price_data": price, "quantity": 1}],
-            "metadata": ours,
-            "payment_intent_data": {"metadata": ours},
+            # A session's amount is what was authorised: no proof of what was captured.
+            "metadata": ours | ({"takings_capture": order.capture} if manual else {}),
+            "payment_intent_data": {"metadata": ours} | manual,
             "success_url": order.success_url,
             "cancel_url": order.cancel_url,
         }
-    intent = {"amount": charge.minor, "currency": charge.currency, "metadata": ours}
+    intent = {"amount": paid.minor, "currency": paid.currency, "metadata": ours} | manual
     if order.surface == "intent":
         return "payment_intents.create", intent | {"automatic_payment_methods": {"enabled": True}}
     return "payment_intents.create", intent | {
@@ -152,6 +203,8 @@ async def ask(
 ) -> None:
     """Carry a payment's ask to Stripe and record the answer; a saved card may settle at once.
 
+    What was undone while Stripe was asked is let go again.
+
     Raises CardDeclined or StripeRefused, and then the payment is over; StripeAway or StripeBusy,
     and then it is asked again later under the same key.
     """
@@ -165,17 +218,54 @@ async def ask(
         await database.run(_over, order.key, payment, settlement, now)
         raise PaymentOver(id=payment, state="cancelled")
 
-    async def record(session: AsyncSession) -> None:
-        await asks.answered(session, order.key, now)
-        hosted = answer["object"] == "checkout.session"
-        intent = answer.get("payment_intent") if hosted else answer["id"]
-        secret = None if hosted else answer["client_secret"]
-        shown = (answer["id"], None, answer["url"]) if hosted else (None, secret, None)
-        await fetch(session, OPENED, payment, intent, *shown)
-        if not hosted and answer["status"] == "succeeded":
-            await payments.settle(session, [payments.paid_by_intent(answer, now)], settlement, now)
+    undone = await database.run(_record, order.key, payment, answer, settlement, now)
+    if undone is not None:
+        with suppress(Unavailable):
+            await captures.carry(database, door, undone, settlement, now=now)
 
-    await database.run(record)
+
+async def _record(
+    session: AsyncSession,
+    key: str,
+    payment: str,
+    answer: Object,
+    settlement: Settlement,
+    now: datetime,
+) -> Ask | None:
+    """Note what Stripe made, and what that proves; answer what is to be let go of it."""
+    first = await asks.answered(session, key, now)
+    hosted = answer["object"] == "checkout.session"
+    intent = answer.get("payment_intent") if hosted else answer["id"]
+    secret = None if hosted else answer["client_secret"]
+    shown = (answer["id"], None, answer["url"]) if hosted else (None, secret, None)
+    await fetch(session, OPENED, payment, intent, *shown)
+    if not hosted and answer["status"] == "succeeded":
+        await payments.settle(session, [payments.paid_by_intent(answer, now)], settlement, now)
+    if not hosted and answer["status"] == "requires_capture":
+        await captures.authorised(session, answer, now)
+    row = await captures.lock(session, payment)
+    if not first or row.state != "cancelled" or row.capture == "at_once":
+        return None
+    return await captures.let_go(session, row, settlement, now)
+
+
+async def again(
+    database: Database, door: Stripe, payment_id: str, settlement: Settlement, *, now: datetime
+) -> None:
+    """Go on with the opening of a payment that was written down before, where it is not done.
+
+    Raises as ``ask`` does; PaymentOver if nobody can pay it any more, InFlight while somebody else
+    is at it.
+    """
+    order = await asks.take(database, f"payment:{payment_id}", now)
+    if order is not None:
+        return await ask(database, door, order, settlement, now=now)
+    payment = await database.run(payments.get, payment_id)
+    if payment.state == "cancelled":
+        raise PaymentOver(id=payment_id, state=payment.state)
+    if payment.intent_id is None and payment.session_id is None:
+        raise InFlight
+    return None
 
 
 async def _over(

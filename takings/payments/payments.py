@@ -78,16 +78,20 @@ async def cancel(
 def paid_by_intent(intent: Object, at: datetime) -> Paid:
     """The fact in a PaymentIntent that has succeeded.
 
-    At the instant of its charge where the charge is shown whole, else at the one given.
+    At the instant of its charge where the charge is shown whole and was captured at once, else at
+    the one given.
     """
     charge = intent.get("latest_charge")
+    whole = charge if isinstance(charge, dict) else None
+    if whole is not None and intent["capture_method"] != "manual":
+        at = objects.moment(whole["created"])
     return Paid(
         payment=intent["metadata"]["takings_payment"],
         minor=intent["amount_received"],
         currency=intent["currency"],
         intent=intent["id"],
-        charge=charge["id"] if isinstance(charge, dict) else charge,
-        paid_at=objects.moment(charge["created"]) if isinstance(charge, dict) else at,
+        charge=whole["id"] if whole else charge,
+        paid_at=at,
     )
 
 
@@ -152,17 +156,19 @@ async def _book(
         *allotments.columns((f.payment, f.paid_at, f.intent, f.charge) for f in facts),
     )
     sold = await lines.of(session, [fact.payment for fact in facts])
+    for name, kind in settlement.items():
+        mine = [line for line in sold if line.kind == name]
+        if mine:
+            await kind.paid(session, mine, now)
+    # From here on rows are locked that other workers need as well: the commit should be near.
     credited = await allotments.earn(session, sold)
     of: dict[str, list[Line]] = {fact.payment: [] for fact in facts}
     for line in sold:
         of[line.payment].append(line)
     entries = [earned(fact, of[fact.payment], credited) for fact in facts]
-    entries += await fees.passed(session, [fact.payment for fact in facts])
+    passing = {line.payment for line in sold if line.policy.fee_bearer == "host"}
+    entries += await fees.passed(session, sorted(passing))
     await journal.post(session, entries)
-    for name, kind in settlement.items():
-        mine = [line for line in sold if line.kind == name]
-        if mine:
-            await kind.paid(session, mine, now)
 
 
 def earned(

@@ -19,9 +19,7 @@ from takings.ledger import accounts, journal
 from takings.ledger.entries import Entry, Posting
 from takings.money import Money
 
-DUE = """
-SELECT p.id FROM payments p
- WHERE p.state = 'paid' AND p.released_at IS NULL
+IS_DUE = """p.state = 'paid' AND p.released_at IS NULL
    AND EXISTS (SELECT FROM cash c WHERE c.subject = p.id AND c.category = 'charge'
                                     AND c.matured_at IS NOT NULL)
    AND NOT EXISTS (SELECT FROM cash c WHERE c.payment_id = p.id
@@ -32,8 +30,16 @@ SELECT p.id FROM payments p
          JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
         WHERE l.payment_id = p.id
           AND (s.ended_at IS NULL
-               OR s.ended_at + (r.rules ->> 'release_days')::int * interval '1 day' > $1))
+               OR s.ended_at + (r.rules ->> 'release_days')::int * interval '1 day' > $1))"""
+
+DUE = f"""
+SELECT p.id FROM payments p
+ WHERE {IS_DUE}
  ORDER BY p.id LIMIT $2 FOR NO KEY UPDATE OF p SKIP LOCKED
+"""
+
+WAITING = f"""
+SELECT count(*) AS payments FROM (SELECT FROM payments p WHERE {IS_DUE} LIMIT $2) AS due
 """
 
 HELD = """
@@ -66,6 +72,12 @@ async def release(database: Database, *, now: datetime, batch: int = 500) -> int
     while released := await database.run(step):
         done += released
     return done
+
+
+async def waiting(database: Database, *, now: datetime, most: int) -> int:
+    """How many payments are due and not released yet, counted up to a bound."""
+    rows = await database.fetch(WAITING, now, most)
+    return int(rows[0].payments)
 
 
 def _entries(held: Sequence[Row[Any]], now: datetime) -> list[Entry]:

@@ -20,7 +20,14 @@ from takings.money import exponent
 from takings.payments import objects
 from takings.payments.objects import CashLine, NotFromStripe, Notice, Object
 
-Call = Literal["payment_intents.create", "checkout.sessions.create", "refunds.create"]
+Call = Literal[
+    "payment_intents.create",
+    "payment_intents.capture",
+    "payment_intents.cancel",
+    "checkout.sessions.create",
+    "checkout.sessions.expire",
+    "refunds.create",
+]
 
 LIVE = ("sk_live_", "rk_live_")
 PAGE = 100
@@ -138,14 +145,19 @@ class Stripe:
             raise CurrencyNotSettled(currency=currency, settled=", ".join(sorted(self._settles)))
 
     async def ask(self, call: Call, params: Mapping[str, Any], key: str) -> Object:
-        """Do what a row of ours asks, under its key: any repetition has the one effect."""
-        create = self._method(call)
-        return await _answer(create, dict(params), {"idempotency_key": key}, key=key)
+        """Do what a row of ours asks, under its key: any repetition has the one effect.
+
+        An ``id`` among the parameters names the object that the call changes.
+        """
+        given = dict(params)
+        about = [given.pop("id")] if "id" in given else []
+        options = {"idempotency_key": key}
+        return await _answer(self._method(call), *about, given, options, key=key)
 
     async def find(self, call: Call, metadata: Mapping[str, str], since: datetime) -> Object | None:
         """What an earlier ask made, known by the metadata that went with it; None if nothing."""
-        listing = self._method(call.replace(".create", ".list"))
-        async for page in _pages(listing, {"created": _since(since)}):
+        kind = call.removesuffix(".create").replace(".", "/")
+        async for page in self._pages(kind, {"created": _since(since)}):
             for found in page:
                 if metadata.items() <= (found["metadata"] or {}).items():
                     return found
@@ -163,7 +175,7 @@ class Stripe:
     async def refunds_of(self, intent_id: str) -> list[Object]:
         """All refunds of a payment, newest first."""
         params = {"payment_intent": intent_id}
-        pages = _pages(self._client.v1.refunds.list_async, params)
+        pages = self._pages("refunds", params)
         return [found async for page in pages for found in page]
 
     async def balance(self) -> Mapping[tuple[str, str], int]:
@@ -175,23 +187,43 @@ class Stripe:
             for part in answer[status]
         }
 
-    async def cash_after(self, known: str) -> Sequence[CashLine]:
-        """The page of balance transactions that came right after a known one, oldest first."""
-        params = {"limit": PAGE, "expand": ["data.source"], "ending_before": known}
-        answer = await _answer(self._client.v1.balance_transactions.list_async, params)
-        return [objects.cash_line(found) for found in reversed(answer["data"])]
+    async def cash_after(self, known: str) -> AsyncIterator[Sequence[CashLine]]:
+        """All balance transactions that came after a known one, page by page, oldest first."""
+        while True:
+            params = {"expand": ["data.source"], "ending_before": known}
+            answer = await self._page("balance_transactions", params)
+            if answer["data"]:
+                known = answer["data"][0]["id"]
+                yield [objects.cash_line(found) for found in reversed(answer["data"])]
+            if not answer["has_more"]:
+                return
 
     async def cash_since(self, since: datetime) -> AsyncIterator[Sequence[CashLine]]:
         """All balance transactions since an instant, page by page, newest page first."""
         params = {"expand": ["data.source"], "created": _since(since)}
-        async for page in _pages(self._client.v1.balance_transactions.list_async, params):
+        async for page in self._pages("balance_transactions", params):
             yield [objects.cash_line(found) for found in page]
 
     async def undelivered(self, since: datetime) -> AsyncIterator[Sequence[Object]]:
         """Events since an instant that Stripe could not deliver, page by page."""
         params = {"delivery_success": False, "created": _since(since)}
-        async for page in _pages(self._client.v1.events.list_async, params):
+        async for page in self._pages("events", params):
             yield page
+
+    async def _pages(self, kind: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Object]]:
+        """All pages of a list of Stripe's, newest first."""
+        after: dict[str, str] = {}
+        while True:
+            answer = await self._page(kind, {**params, **after})
+            yield answer["data"]
+            if not answer["has_more"]:
+                return
+            after = {"starting_after": answer["data"][-1]["id"]}
+
+    async def _page(self, kind: str, params: Mapping[str, Any]) -> Object:
+        """A page as it came: the SDK's objects would take longer to make than to book."""
+        read = functools.partial(self._client.raw_request_async, limit=PAGE, **params)
+        return await _answer(read, "get", f"/v1/{kind}")
 
 
 def verify(
@@ -244,23 +276,14 @@ def _since(instant: datetime) -> dict[str, int]:
     return {"gte": int(instant.timestamp())}
 
 
-async def _pages(call: Any, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Object]]:
-    """All pages of a list of Stripe's, newest first."""
-    after: dict[str, str] = {}
-    while True:
-        answer = await _answer(call, {"limit": PAGE, **params, **after})
-        yield answer["data"]
-        if not answer["has_more"]:
-            return
-        after = {"starting_after": answer["data"][-1]["id"]}
-
-
 async def _answer(call: Any, *args: Any, key: str | None = None) -> Object:
     """The answer as plain data; every error of the SDK becomes one of ours."""
     try:
         async for attempt in stamina.retry_context(on=stripe.RateLimitError, attempts=4):
             with attempt:
-                found: Object = (await call(*args)).to_dict()
+                answer = await call(*args)
+                raw = isinstance(answer, stripe.StripeResponse)
+                found: Object = answer.data if raw else answer.to_dict()
                 return found
     except stripe.RateLimitError as error:
         raise StripeBusy from error

@@ -7,6 +7,7 @@ left behind are carried on.
 """
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,9 +15,21 @@ import structlog
 from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from takings.batching import ahead
 from takings.database import Database
 from takings.errors import Invalid, TakingsError, Unavailable
-from takings.payments import asks, cash, facts, objects, orders, payments, refunds, webhooks
+from takings.payments import (
+    asks,
+    captures,
+    cash,
+    facts,
+    objects,
+    orders,
+    payments,
+    refunds,
+    returns,
+    webhooks,
+)
 from takings.payments.objects import CashLine
 from takings.payments.payments import Paid, Settlement
 from takings.payments.stripe import Stripe
@@ -26,8 +39,8 @@ log = structlog.get_logger()
 LOOK_BACK = timedelta(hours=1)
 """How far the slow sweep looks behind the quick one, for lines that Stripe showed late."""
 
-ABANDONED = timedelta(days=7)
-"""After how long an open payment is no longer looked up."""
+ABANDONED = timedelta(days=9)
+"""After how long an open payment is no longer looked up: when even an authorisation has lapsed."""
 
 CURSOR = "SELECT value, swept_at FROM cursors WHERE name = $1"
 
@@ -59,12 +72,11 @@ async def new_cash(
     found = await _cursor(database, QUICK)
     if found is None:
         return await all_cash(database, door, settlement, now=now)
-    after: str = found.value
     booked = 0
-    while page := await door.cash_after(after):
-        after = page[-1].id
-        booked += await _book(database, door, settlement, page, now)
-        await database.fetch(ADVANCE, QUICK, after, now)
+    async with aclosing(ahead(door.cash_after(found.value))) as pages:
+        async for page in pages:
+            booked += await _book(database, door, settlement, page, now)
+            await database.fetch(ADVANCE, QUICK, page[-1].id, now)
     return booked
 
 
@@ -85,9 +97,10 @@ async def all_cash(
     booked = 0
     newest: str | None = None
     start = since or await _since(database, now)
-    async for page in door.cash_since(start):
-        newest = newest or (page[0].id if page else None)
-        booked += await _book(database, door, settlement, page, now)
+    async with aclosing(ahead(door.cash_since(start))) as pages:
+        async for page in pages:
+            newest = newest or (page[0].id if page else None)
+            booked += await _book(database, door, settlement, page, now)
     if since is None:
         await database.fetch(ADVANCE, SLOW, newest or "", now)
         if newest is not None:  # where the quick sweep begins; it goes its own way afterwards
@@ -143,7 +156,7 @@ async def _line(
     for proofs in ([proof] if proof else [], []):
         try:
             return await database.run(_step, [line], proofs, settlement, now)
-        except refunds.NotPaid as early:  # a refund whose charge we have not read yet
+        except returns.NotPaid as early:  # a refund whose charge we have not read yet
             found = await door.paid_intent(early.facts["intent"])
             if (paid := facts.by_intent(found, now)) is not None:
                 await database.run(payments.settle, [paid], settlement, now)
@@ -198,7 +211,7 @@ async def open_payments(
     """Look up payments that have been open since before an instant; answer how many are settled.
 
     An event may be lost for good; this finds out all the same.  Those never looked at come first;
-    after a week a payment that nobody completed is left alone.
+    in the end a payment that nobody completed is left alone.
     """
     settled = 0
     for row in await database.fetch(OPEN, now, before - ABANDONED, before, most):
@@ -226,6 +239,8 @@ async def _look_up(
         return False
     if found["status"] == "canceled":
         await database.run(payments.cancel, [row.id], settlement, now)
+    if found["status"] == "requires_capture":
+        await database.run(captures.authorised, found, now)
     paid = facts.by_intent(found, now)
     await database.run(payments.settle, [paid] if paid else [], settlement, now)
     return paid is not None
@@ -243,6 +258,8 @@ async def unanswered(
         try:
             if ask.call == "refunds.create":
                 await refunds.carry(database, door, ask, now=now)
+            elif ask.call in captures.CALLS:
+                await captures.carry(database, door, ask, settlement, now=now)
             else:
                 await orders.ask(database, door, ask, settlement, now=now)
             done += 1

@@ -24,8 +24,10 @@ class Payment(Row, table=True):
     __tablename__ = "payments"
     __table_args__ = (
         CheckConstraint(
-            "state IN ('open', 'authorised', 'processing', 'paid', 'cancelled')", name="state_known"
+            "state IN ('open', 'processing', 'authorised', 'capturing', 'paid', 'cancelled')",
+            name="state_known",
         ),
+        CheckConstraint("capture IN ('at_once', 'after_undo', 'at_close')", name="capture_known"),
         CheckConstraint("surface IN ('checkout', 'intent', 'saved')", name="surface_known"),
         CheckConstraint("minor > 0", name="positive"),
         CheckConstraint("(state = 'paid') = (paid_at IS NOT NULL)", name="paid_at_a_time"),
@@ -34,6 +36,7 @@ class Payment(Row, table=True):
             "id",
             postgresql_where=text("state = 'paid' AND released_at IS NULL"),
         ),
+        Index("payments_capture_idx", "capture_at", postgresql_where=text("state = 'authorised'")),
         Index("payments_open_idx", "created_at", postgresql_where=text("state <> 'paid'")),
         Index(None, "created_at", "id"),
     )
@@ -50,6 +53,8 @@ class Payment(Row, table=True):
     charge_id: str | None = Field(default=None, unique=True)
     client_secret: str | None = None
     url: str | None = None
+    capture: str = Field(sa_column_kwargs={"server_default": "at_once"})  # when it is taken
+    capture_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
     created_at: datetime = Field(sa_column=moment())
     paid_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
     released_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
@@ -174,6 +179,7 @@ class Event(Row, table=True):
         Index(
             "events_due_idx", "next_at", postgresql_where=text("status IN ('received', 'failed')")
         ),
+        Index("events_parked_idx", "received_at", postgresql_where=text("status = 'parked'")),
         Index("events_received_at_id_idx", "received_at", "id"),
     )
 

@@ -29,7 +29,7 @@ from takings.payments.stripe import API_VERSION, Stripe
 log = structlog.get_logger()
 
 CHANNEL = "takings_events"
-BATCH = 200
+BATCH = 500
 ATTEMPTS = 10
 NOTHING = Learned(None)
 LONGEST = timedelta(hours=1)
@@ -120,8 +120,8 @@ async def _facts(session: AsyncSession, live: bool, settlement: Settlement, now:
     """One transaction: claim events, book their facts, mark them done."""
     rows = await fetch(session, CLAIM, now, list(facts.FETCHED), BATCH)
     good = [row for row in rows if not await _parked(session, row, live, now)]
-    await facts.book(session, _told(good), settlement, now)
     await fetch(session, DONE, [row.id for row in good], now)
+    await facts.book(session, _told(good), settlement, now)  # last: it locks what others need
     return len(rows)
 
 

@@ -1,6 +1,8 @@
 """Policies in the database: a version is written once, and every line names its own."""
 
 from datetime import datetime
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import desc
 from sqlmodel import col, select
@@ -84,9 +86,16 @@ async def latest(session: AsyncSession, name: str) -> Policy:
     return Policy.from_dict(found.rules)
 
 
+_KNOWN: WeakKeyDictionary[Any, dict[tuple[str, int], Policy]] = WeakKeyDictionary()
+"""What was read of each database, by its engine: a version never changes."""
+
+
 async def get(session: AsyncSession, name: str, version: int) -> Policy:
-    """One version of a policy, or NotFound."""
-    stored = await session.get(StoredPolicy, (name, version))
-    if stored is None:
-        raise NotFound(kind="policy", id=f"{name} version {version}")
-    return Policy.from_dict(stored.rules)
+    """One version of a policy, or NotFound; each process reads it once."""
+    known = _KNOWN.setdefault(session.bind, {})
+    if (name, version) not in known:
+        stored = await session.get(StoredPolicy, (name, version))
+        if stored is None:
+            raise NotFound(kind="policy", id=f"{name} version {version}")
+        known[name, version] = Policy.from_dict(stored.rules)
+    return known[name, version]

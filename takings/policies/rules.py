@@ -21,6 +21,7 @@ Bearer = Literal["listener", "host", "platform"]
 Channel = Literal["web", "ios", "android"]
 Schedule = Literal["manual", "daily", "weekly", "monthly"]
 
+_DAY_S: Final = 86_400
 _STORE_FEE: Final[Mapping[Channel, int]] = {"web": 0, "ios": 3000, "android": 3000}
 
 
@@ -67,6 +68,8 @@ class Terms:
     ``fee`` estimates the card fee.  ``minimum`` to ``maximum`` is what one line may cost, and
     ``suggested`` what is proposed: the chips of a tip, the usual prices of a ticket.  ``tiers`` and
     ``commission_minimum`` make the platform's part.  ``payout_minimum`` is worth paying out.
+    ``listener_maximum`` is what one listener may tip in any 24 hours, in all rooms under policies
+    of this name; ``room_maximum`` what one listener may tip in one room.  None is no cap.
     """
 
     fee: FeeSchedule
@@ -76,6 +79,8 @@ class Terms:
     tiers: tuple[Tier, ...] = (Tier(up_to=None, rate_bps=0),)
     commission_minimum: int = 0
     payout_minimum: int = 0
+    listener_maximum: int | None = None
+    room_maximum: int | None = None
 
     def __post_init__(self) -> None:
         commission.check_tiers(self.tiers)
@@ -85,6 +90,10 @@ class Terms:
         _require(inside, "suggested", "each amount lies between the minimum and the maximum")
         _require(self.commission_minimum >= 0, "commission_minimum", "it is zero or more")
         _require(self.payout_minimum >= 0, "payout_minimum", "it is zero or more")
+        for name in ("listener_maximum", "room_maximum"):
+            cap = getattr(self, name)
+            reachable = cap is None or self.minimum <= cap <= LIMIT
+            _require(reachable, name, "it lets at least the minimum through, within a bigint")
 
     def commission(self, share: int, counter: int) -> int:
         """The platform's part of a payee's own share, at that payee's lifetime counter so far."""
@@ -117,6 +126,18 @@ class Tax:
 
 
 @dataclass(frozen=True, slots=True)
+class Velocity:
+    """How fast one listener may tip: at most so many tips in so many seconds, whatever room."""
+
+    tips: int
+    seconds: int
+
+    def __post_init__(self) -> None:
+        _require(self.tips > 0, "velocity.tips", "at least one")
+        _require(0 < self.seconds <= _DAY_S, "velocity.seconds", "1 second to a day")
+
+
+@dataclass(frozen=True, slots=True)
 class Eligibility:
     """Who may earn under a policy, as facts that the platform's backend compares with its own."""
 
@@ -144,6 +165,7 @@ class Policy:
     store_fee: Mapping[Channel, int] = field(default_factory=lambda: dict(_STORE_FEE))
     rolling_reserve: RollingReserve | None = None
     tax: Tax | None = None
+    velocity: Velocity | None = None
     run_maximum: int | None = None  # tickets in one run
     eligibility: Eligibility = Eligibility()
 

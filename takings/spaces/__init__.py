@@ -1,1 +1,5 @@
 """Hosts, Spaces, and who shares what in them."""
+
+from takings.spaces.spaces import get, move, schedule
+
+__all__ = ["get", "move", "schedule"]

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from takings import editions
 from takings.database import Database, fetch
 from takings.errors import Invalid, NotFound
 from takings.spaces import hosts, tables
@@ -94,11 +95,17 @@ async def shares(session: AsyncSession, space_id: str, version: int) -> list[Sha
 
 
 async def amend(
-    database: Database, space_id: str, changed: Sequence[Share], *, now: datetime
+    database: Database,
+    space_id: str,
+    changed: Sequence[Share],
+    *,
+    expected: int | None = None,
+    now: datetime,
 ) -> int:
     """Agree anew: a next version that touches only later sales.  Answers with its number.
 
-    Amending to what already holds changes nothing.
+    Amending to what already holds changes nothing, whatever version was expected: it may be a
+    repetition.  Otherwise raises EditedMeanwhile where the version is not the expected one.
     """
 
     async def step(session: AsyncSession) -> int:
@@ -106,6 +113,8 @@ async def amend(
         if space is None:
             raise NotFound(kind="space", id=space_id)
         if await shares(session, space_id, space.agreement_version) != list(changed):
+            what = f"agreement of {space_id}"
+            editions.check(what, space.agreement_version, expected)
             await write(session, space_id, space.agreement_version + 1, changed, now)
             space.agreement_version += 1
         return space.agreement_version

@@ -6,13 +6,13 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import records
-from takings.database import Database, fetch
+from takings.database import Database, LawBroken, fetch
 from takings.errors import Conflict, NotFound
 from takings.spaces.tables import Host
 
 
 class HostDiffers(Conflict):
-    """There is already a host {id} with another name.
+    """There is already a host {id} with another {what}.
 
     Register the new host under an id of its own.
     """
@@ -20,26 +20,51 @@ class HostDiffers(Conflict):
     param = "id"
 
 
+class ListenerTaken(Conflict):
+    """The listener {listener} is another host already.
+
+    One listener is at most one host.
+    """
+
+    param = "listener"
+
+
 REGISTER = """
-INSERT INTO hosts (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING
+INSERT INTO hosts (id, name, listener_id, created_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (id) DO NOTHING
 """
 
+ONE_HOST_EACH = "hosts_listener_id_key"
 
-async def register(database: Database, host_id: str, name: str, *, now: datetime) -> Host:
+
+async def register(
+    database: Database, host_id: str, name: str, *, listener: str | None = None, now: datetime
+) -> Host:
     """Make somebody a host; repeating it changes nothing.
 
-    Raises HostDiffers if the id belongs to somebody with another name.
+    ``listener`` is who the host is where they listen, so that nobody tips themselves; it may be
+    told later, by registering again.  Raises HostDiffers if the id belongs to somebody with another
+    name or listener, ListenerTaken if the listener is another host.
     """
-    records.check_id(host_id)
+    records.check_id(host_id, *([listener] if listener is not None else ()))
 
     async def step(session: AsyncSession) -> Host:
-        await fetch(session, REGISTER, host_id, name, now)  # many may do so at once
-        host = await session.get_one(Host, host_id)
+        await fetch(session, REGISTER, host_id, name, listener, now)  # many may do so at once
+        host = await session.get_one(Host, host_id, with_for_update={"key_share": True})
         if host.name != name:
-            raise HostDiffers(id=host_id)
+            raise HostDiffers(id=host_id, what="name")
+        if listener is not None:
+            if host.listener_id not in (None, listener):
+                raise HostDiffers(id=host_id, what="listener")
+            host.listener_id = listener
         return host
 
-    return await database.run(step)
+    try:
+        return await database.run(step)
+    except LawBroken as broken:
+        if broken.facts["law"] == ONE_HOST_EACH:
+            raise ListenerTaken(listener=listener) from None
+        raise
 
 
 async def get(session: AsyncSession, host_id: str) -> Host:

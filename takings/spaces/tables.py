@@ -12,10 +12,11 @@ class Host(Row, table=True):
     """Somebody who is paid: a host or a co-host."""
 
     __tablename__ = "hosts"
-    __table_args__ = (id_law(),)
+    __table_args__ = (id_law(), id_law("listener_id"))
 
     id: str = Field(primary_key=True)
     name: str
+    listener_id: str | None = Field(default=None, unique=True)  # who this host is as a listener
     stripe_account: str | None = Field(default=None, unique=True)
     created_at: datetime = Field(sa_column=moment())
 

@@ -1,11 +1,15 @@
 """The service as its callers meet it: a real server on a real port, and a client with a key."""
 
+import json
+import re
+import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 
-from api import keys, serving
+from api import app, errors, keys, serving
 from api.runtime import Runtime
 
 
@@ -24,11 +28,41 @@ async def key(runtime: Runtime) -> str:
 
 
 @pytest.fixture
-async def client(service: str, key: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that holds the key."""
+async def client(runtime: Runtime, service: str, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that holds the key, and finds every problem that it is told in the document."""
     headers = {"Authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(base_url=service, headers=headers, timeout=30) as found:
+    document = app.create(runtime).openapi()
+
+    async def check(response: httpx.Response) -> None:
+        await documented(document, response)
+
+    hooks = {"request": [name], "response": [check]}
+    async with httpx.AsyncClient(
+        base_url=service, headers=headers, timeout=30, event_hooks=hooks
+    ) as found:
         yield found
+
+
+async def name(request: httpx.Request) -> None:
+    """Give an act a key of its own, as every good client does."""
+    if request.method not in ("GET", "HEAD"):
+        request.headers.setdefault("Idempotency-Key", secrets.token_hex(8))
+
+
+async def documented(document: dict[str, Any], response: httpx.Response) -> None:
+    """Nothing happens unless the answer is one that the document does not tell of."""
+    request = response.request
+    for template, item in document["paths"].items():
+        operation = item.get(request.method.lower(), {})
+        path = re.sub(r"{\w+}", "[^/]+", template)
+        if "x-scopes" not in operation or not re.fullmatch(path, request.url.path):
+            continue
+        told = operation["responses"].get(str(response.status_code))
+        assert told, f"{operation['operationId']} does not tell of {response.status_code}"
+        if response.headers.get("content-type") == errors.MEDIA_TYPE:
+            code = json.loads(await response.aread())["code"]
+            known = told["content"][errors.MEDIA_TYPE]["examples"]
+            assert code in known, f"{operation['operationId']} does not tell of {code}"
 
 
 @pytest.fixture

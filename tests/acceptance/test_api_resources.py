@@ -88,12 +88,14 @@ async def test_shares_are_agreed_anew_in_versions(client: httpx.AsyncClient) -> 
 async def test_an_idempotency_key_makes_the_same_host_and_the_same_space(
     client: httpx.AsyncClient,
 ) -> None:
-    key = {"Idempotency-Key": "5b1e"}
     for path, body in (
         ("/v1/hosts", {"name": "Eve"}),
         ("/v1/spaces", {"host": "host_ada", "title": "Again"}),
     ):
-        answers = [(await client.post(path, json=body, headers=key)).json() for _ in range(2)]
+        answers = [
+            (await client.post(path, json=body, headers={"Idempotency-Key": path})).json()
+            for _ in range(2)
+        ]
         assert answers[0] == answers[1]
         assert (await client.post(path, json=body)).json()["id"] != answers[0]["id"]
 

@@ -22,6 +22,7 @@ import typer
 
 from api.checks import CHECKS
 from api.cli import app
+from api.metrics import GAUGES
 from api.runtime import Runtime
 from api.settings import Settings
 from sandbox.control import Sandbox
@@ -311,12 +312,18 @@ def of_presets() -> list[list[str]]:
     return [[f"`{name}`", policy.source] for name, policy in PRESETS.items()]
 
 
+def of_gauges() -> list[list[str]]:
+    """Every gauge with its labels, and what it tells."""
+    return [[" ".join([f"`{name}`", *labels]), text] for name, (text, labels) in GAUGES.items()]
+
+
 TABLES = {
     "accounts": of_accounts,
     "settings": of_settings,
     "categories": of_categories,
     "checks": of_checks,
     "presets": of_presets,
+    "gauges": of_gauges,
 }
 
 

@@ -86,7 +86,14 @@ async def test_an_authorisation_is_captured_in_part(
     )
     assert (intent.status, intent.amount_received) == ("succeeded", 4_000)
     assert intent.latest_charge.amount_captured == 4_000
-    assert intent.latest_charge.balance_transaction.amount == 4_000
+    assert intent.latest_charge.balance_transaction.amount == 10_000
+    lines = await client.v1.balance_transactions.list_async()
+    assert [(line.reporting_category, line.amount, line.fee) for line in lines.data] == [
+        ("partial_capture_reversal", -6_000, -174),
+        ("charge", 10_000, 320),
+    ]
+    released = await client.v1.refunds.list_async({"payment_intent": intent.id})
+    assert [refund.amount for refund in released.data] == [6_000]
     assert "charge.captured" in types(box)
 
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from takings.database import Database
-from takings.ledger import journal
+from takings.ledger import journal, seals
 from tests import books
 from tests.books import ADA, LAWFUL, earned
 from tests.conftest import Fresh
@@ -96,6 +96,7 @@ async def book(database: Database, fresh: Fresh) -> Database:
     await database.run(journal.post, [dollars])
     found = await books.ask(fresh.owner, "SELECT id, currency FROM accounts ORDER BY id LIMIT 3")
     assert dict(found) == CURRENCIES
+    assert await seals.seal(database, now=datetime.now(UTC)) == 3
     return database
 
 
@@ -127,7 +128,7 @@ FORBIDDEN = [
     "UPDATE books SET zone = 'Asia/Tokyo'",
     "UPDATE policies SET rules = '{}'",
     "UPDATE shares SET weight = 1",
-    "UPDATE payments SET minor = 1",
+    "UPDATE payments SET listener_id = 'lis_eve'",
     "UPDATE lines SET minor = 1",
     "UPDATE allotments SET credited = 1",
     "UPDATE refunds SET minor = 1",

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 
 import pytest
 
@@ -10,8 +11,8 @@ from sandbox.control import Sandbox
 from takings.database import Database, fetch
 from takings.errors import TakingsError
 from takings.money import Money
-from takings.payments import refunds
-from tests import stories
+from takings.payments import refunds, returns
+from tests import stories, together
 from tests.conftest import PROVE, Fresh
 
 PAYMENTS = 200 if PROVE else 20
@@ -70,10 +71,10 @@ async def test_control_without_the_lock_and_the_law_a_payment_is_returned_twice(
     async with Database(fresh.owner) as owner:
         law = "lines_returns_no_more_than_paid"
         await owner.run(fetch, f"ALTER TABLE lines DROP CONSTRAINT {law}")
-    unlocked = refunds.PAYMENT.replace("FOR NO KEY UPDATE", "")
-    monkeypatch.setattr(refunds, "PAYMENT", unlocked)
-    open_ended = refunds.LEFT.replace("- l.returned - l.refunding", "")
-    monkeypatch.setattr(refunds, "LEFT", open_ended.replace("FOR NO KEY UPDATE OF l", ""))
+    unlocked = returns.PAYMENT.replace("FOR NO KEY UPDATE", "")
+    monkeypatch.setattr(returns, "PAYMENT", unlocked)
+    open_ended = returns.LEFT.replace("- l.returned - l.refunding", "")
+    monkeypatch.setattr(returns, "LEFT", open_ended.replace("FOR NO KEY UPDATE OF l", ""))
     await asyncio.gather(*(refund(runtime, n, payment, 500) for n in range(5)))
     asked = await runtime.database.run(fetch, "SELECT count(*) AS n FROM refunds")
     assert asked[0].n > 1
@@ -136,8 +137,40 @@ async def test_a_refund_made_at_stripe_that_many_hear_of_at_once_is_booked_once(
     intent = (await runtime.database.run(fetch, "SELECT intent_id FROM payments"))[0].intent_id
     asked = {"payment_intent": intent, "amount": 123}
     found = await runtime.stripe.ask("refunds.create", asked, "elsewhere")
-    told = (runtime.database.run(refunds.heard, found, payment, runtime.now()) for _ in range(10))
+    told = (runtime.database.run(returns.heard, found, payment, runtime.now()) for _ in range(10))
     assert set(await asyncio.gather(*told)) == {found["id"]}
     assert (await stories.told(runtime.database)).count(":booked") == 1
     await stories.hear(runtime, box)
+    assert await stories.guilty(runtime.database) == {}
+
+
+async def test_lines_that_many_refunds_name_at_once_return_no_more_than_they_have(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await together.room(runtime)
+    payment, lines = await together.paid(runtime, box, [500, 700, 1001])
+    dice = random.Random(7)  # noqa: S311
+
+    async def one(number: int) -> str:
+        named = {line: dice.randint(1, 300) for line in dice.sample(lines, 2)}
+        try:
+            done = await refunds.refund(
+                runtime.database,
+                runtime.stripe,
+                f"ref_{number}",
+                payment,
+                lines=named,
+                now=runtime.now(),
+            )
+        except refunds.RefundTooLarge as error:
+            return error.code
+        return done.state
+
+    answers = Counter(await asyncio.gather(*(one(number) for number in range(30))))
+    assert set(answers) == {"booked", "refund_too_large"}
+    assert await refund(runtime, 99, payment, None) in ("booked", "nothing_to_refund")
+    await stories.hear(runtime, box)
+    rows = await runtime.database.fetch("SELECT minor, returned, refunding FROM lines")
+    assert all((row.returned, row.refunding) == (row.minor, 0) for row in rows)
+    assert set((await stories.owed(runtime.database, "eur")).values()) == {0}
     assert await stories.guilty(runtime.database) == {}

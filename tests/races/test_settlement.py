@@ -13,7 +13,7 @@ from sandbox.control import Sandbox
 from takings.commission import Tier
 from takings.database import Database, LawBroken, fetch
 from takings.errors import TakingsError
-from takings.payments import allotments, cash, payments, refunds
+from takings.payments import allotments, cash, payments, refunds, returns
 from takings.payments.objects import CashLine
 from takings.payments.payments import Paid
 from takings.policies import policies
@@ -194,7 +194,7 @@ async def refunded_by_ten(runtime: Runtime, box: Sandbox) -> set[str]:
     """Ten ask for all of a payment, of a Stripe that would always return it; what came of them."""
     await stories.room(runtime.database, runtime.now())
     (payment,) = await stories.many_paid(runtime, box, 1)
-    box.state.table("charge").rows[0]["amount_captured"] = 1_000_000
+    box.state.table("charge").rows[0].update(amount=1_000_000, amount_captured=1_000_000)
 
     async def ask(number: int) -> str:
         try:
@@ -227,10 +227,10 @@ async def test_control_without_lock_law_and_reservation_more_is_returned_than_wa
     async with Database(fresh.owner) as owner:
         for table, law in laws.items():
             await owner.run(fetch, f"ALTER TABLE {table} DROP CONSTRAINT {law}")
-    unlocked = refunds.PAYMENT.replace("FOR NO KEY UPDATE", "")
-    unreserved = refunds.LEFT.replace("- l.returned - l.refunding", "")
-    monkeypatch.setattr(refunds, "PAYMENT", unlocked)
-    monkeypatch.setattr(refunds, "LEFT", unreserved.replace("FOR NO KEY UPDATE OF l", ""))
+    unlocked = returns.PAYMENT.replace("FOR NO KEY UPDATE", "")
+    unreserved = returns.LEFT.replace("- l.returned - l.refunding", "")
+    monkeypatch.setattr(returns, "PAYMENT", unlocked)
+    monkeypatch.setattr(returns, "LEFT", unreserved.replace("FOR NO KEY UPDATE OF l", ""))
     monkeypatch.setattr(allotments, "_share", lambda *_: 0)  # the counters would not go so low
     await refunded_by_ten(runtime, box)
     assert await returned(runtime) > 546

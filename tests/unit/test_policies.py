@@ -21,6 +21,7 @@ from takings.policies.rules import (
     RollingReserve,
     Tax,
     Terms,
+    Velocity,
 )
 
 CLUBHOUSE = PRESETS["clubhouse-2021"]
@@ -45,6 +46,8 @@ def terms(draw: st.DrawFn) -> Terms:
         tiers=tuple(Tier(up_to=end, rate_bps=draw(bps)) for end in ends),
         commission_minimum=draw(st.integers(0, 100)),
         payout_minimum=draw(st.integers(0, 100)),
+        listener_maximum=draw(st.none() | st.integers(minimum, money.LIMIT)),
+        room_maximum=draw(st.none() | st.integers(minimum, money.LIMIT)),
     )
 
 
@@ -63,6 +66,8 @@ policies = st.builds(
     store_fee=st.builds(lambda ios: {"web": 0, "ios": ios}, bps),
     rolling_reserve=st.none() | st.builds(RollingReserve, rate_bps=bps, days=st.integers(1, 400)),
     tax=st.none() | st.builds(Tax, country=st.just("DE"), rate_bps=bps),
+    velocity=st.none()
+    | st.builds(Velocity, tips=st.integers(1, 100), seconds=st.integers(1, 86_400)),
     run_maximum=st.none() | st.integers(1, 10**6),
 )
 
@@ -193,6 +198,10 @@ def changed(path: str, value: object) -> dict[str, object]:
         ("terms.eur.suggested", [1]),
         ("terms.eur.commission_minimum", -1),
         ("terms.eur.payout_minimum", -1),
+        ("terms.eur.listener_maximum", 49),
+        ("terms.eur.room_maximum", 2**63),
+        ("velocity", {"tips": 0, "seconds": 60}),
+        ("velocity", {"tips": 1, "seconds": 86_401}),
         ("terms.eur.fee.rate_bps", True),
         ("terms.EUR", SMALL["terms"]["eur"]),
         ("terms", None),
@@ -202,6 +211,19 @@ def test_a_wrong_field_is_refused_by_name(path: str, value: object) -> None:
     with pytest.raises(BadPolicy) as caught:
         Policy.from_dict(changed(path, value))
     assert path.rpartition(".")[2] in caught.value.message
+
+
+def test_a_policy_that_was_stored_before_there_were_caps_has_none() -> None:
+    plain = copy.deepcopy(SMALL)
+    del plain["velocity"]
+    for cap in ("listener_maximum", "room_maximum"):
+        del plain["terms"]["eur"][cap]
+    assert Policy.from_dict(plain).to_dict() == SMALL
+    for preset in PRESETS.values():
+        assert preset.velocity is None
+        assert {(t.listener_maximum, t.room_maximum) for t in preset.terms.values()} <= {
+            (None, None)
+        }
 
 
 def test_a_missing_field_is_named() -> None:

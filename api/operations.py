@@ -1,0 +1,152 @@
+"""Operations: what the API lets be done, and the one door that every request passes.
+
+Each operation says which scopes open it, whether it moves money, and which problems it may answer
+with.  The door asks in this order: the caller's key, the version, the limit, the scope; then, where
+something is to be changed, whether it has been done already.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api import acts, auth, errors, metrics, versions
+from api.acts import Act, Acts, Answer
+from api.keys import Keyring, Scope
+from api.limits import Limits
+from api.runtime import Runtime
+from takings.errors import TakingsError
+
+log = structlog.get_logger()
+
+Handle = Callable[[Request], Awaitable[Response]]
+
+SAFE = frozenset({"GET", "HEAD"})
+REPLAYED = "Idempotent-Replayed"
+
+
+def operation(
+    *scopes: Scope, moves_money: bool = False, raises: Sequence[type[TakingsError]] = ()
+) -> dict[str, Any]:
+    """What a route of ours says of itself: any of these scopes opens it."""
+    codes = sorted(error.code for error in raises)
+    said = {"x-scopes": sorted(scopes), "x-moves-money": moves_money, "x-problems": codes}
+    return {"openapi_extra": said}
+
+
+def named(route: APIRoute) -> str:
+    """The stable id of an operation: its resource and what it does, as hosts.register."""
+    return f"{route.tags[0]}.{route.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the door asks of a request to one operation."""
+
+    operation: str
+    scopes: frozenset[Scope]
+    moves_money: bool
+
+
+class Operation(APIRoute):
+    """A route behind the door; one that names no scope does not start."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, behind the door."""
+        handle, said = super().get_route_handler(), self.openapi_extra or {}
+        rules = Rules(named(self), frozenset(said["x-scopes"]), said["x-moves-money"])
+        if not rules.scopes:
+            raise AssertionError(f"nobody may call {rules.operation}")
+
+        async def guarded(request: Request) -> Response:
+            door: Door = request.app.state.door
+            return await door.enter(rules, request, handle)
+
+        return guarded
+
+
+class Door:
+    """What one process knows of its callers: their keys, their limits, their acts in flight."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.keyring = Keyring(runtime.database)
+        self._limits = Limits(runtime.database, runtime.settings.rate_limit)
+        self._acts = Acts(runtime.database)
+
+    async def enter(self, rules: Rules, request: Request, handle: Handle) -> Response:
+        """Let the request in, or say why not; every answer is counted and logged."""
+        start, headers = time.perf_counter(), dict[str, str]()
+        structlog.contextvars.bind_contextvars(operation=rules.operation)
+        try:
+            await self._admit(rules, request, headers)
+            if request.method in SAFE:
+                response = await handle(request)
+            else:
+                response = await self._once(rules, request, handle)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it has an answer
+            response = errors.answer(request.scope, error)
+        response.headers.update(headers)
+        took_s = time.perf_counter() - start
+        metrics.REQUESTS.seen(rules.operation, response.status_code, took_s)
+        log.info("request", status=response.status_code, took_ms=round(took_s * 1000, 1))
+        return response
+
+    async def _admit(self, rules: Rules, request: Request, headers: dict[str, str]) -> None:
+        """Who it is, in which version they are answered, whether they may."""
+        now, given = self._runtime.now(), request.headers
+        live = self._runtime.stripe.live
+        caller = await auth.known(self.keyring, given.get("authorization"), now, live=live)
+        structlog.contextvars.bind_contextvars(actor=caller.id)
+        request.state.caller = caller
+        headers[versions.HEADER] = versions.asked(given.get(versions.HEADER), caller.version)
+        headers |= (await self._limits.take(caller.id, now)).headers()
+        caller.check(rules.operation, rules.scopes)
+
+    async def _once(self, rules: Rules, request: Request, handle: Handle) -> Response:
+        """Do it, unless it has been done; then give the answer that it had."""
+        key = acts.checked(request.headers.get(acts.HEADER), moves_money=rules.moves_money)
+        act = await self._act(rules, request, key)
+        begun = await self._acts.begin(act)
+        if isinstance(begun, Answer):
+            return Response(begun.body, begun.status, {REPLAYED: "true"}, begun.media)
+        request.state.act = begun
+        try:
+            response = await handle(request)
+            answer = kept(response, None)
+        except Exception as error:  # noqa: BLE001 - it is answered, and the act left off
+            response = errors.answer(request.scope, error)
+            answer = kept(response, error)
+        await self._acts.end(act, answer, self._runtime.now())
+        return response
+
+    async def _act(self, rules: Rules, request: Request, key: str | None) -> Act:
+        name: str = request.state.request_id
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return Act(
+            id=name,
+            actor=request.state.caller.id,
+            key=key or name,
+            operation=rules.operation,
+            target=target,
+            fingerprint=acts.fingerprint(rules.operation, target, await request.body()),
+            begun_at=self._runtime.now(),
+        )
+
+
+def kept(response: Response, error: Exception | None) -> Answer:
+    """What is kept of an answer: all of one that is final, nothing where a retry may help."""
+    if isinstance(error, RequestValidationError | HTTPException):
+        return Answer(response.status_code, open=True)  # nothing had begun
+    if error is not None and not (
+        isinstance(error, TakingsError) and not errors.retryable(type(error))
+    ):
+        return Answer(response.status_code)
+    return Answer(response.status_code, response.headers["content-type"], bytes(response.body))

@@ -1,0 +1,225 @@
+"""Returns: what goes back of a payment, reserved on its lines and booked once, whoever tells of it.
+
+    asked ──► booked ──► failed        booked once Stripe knows it, whoever tells us first
+      └─────► refused                  Stripe said no: nothing was booked, nothing is reserved
+
+Booking takes from every share its exact part of all that has been returned so far.  How a refund of
+ours is asked for stands in ``refunds.py``.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.engine import Row
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings import splits
+from takings.database import fetch
+from takings.errors import Conflict, NotFound, Refused
+from takings.ledger import accounts, journal
+from takings.ledger.entries import Entry, Posting
+from takings.money import Money
+from takings.payments import allotments, asks, objects
+from takings.payments.objects import Object
+
+GONE = frozenset({"failed", "canceled"})
+"""Stripe's states of a refund whose money came back."""
+
+
+class NotPaid(Conflict):
+    """The payment {id} is {state}: there is nothing to refund yet.
+
+    Wait until it is paid, or cancel it.
+    """
+
+
+class RefundTooLarge(Refused):
+    """{amount} is more than the {left} that can still be refunded of {of}.
+
+    Refund at most what is left; what is being refunded right now counts as gone.
+    """
+
+    param = "amount"
+
+
+PAYMENT = """
+SELECT id, state, currency, intent_id FROM payments WHERE id = $1 FOR NO KEY UPDATE
+"""
+
+
+async def lock(session: AsyncSession, payment_id: str) -> Row[Any]:
+    """The payment, locked before its refunds and lines: the order in which everyone takes them."""
+    rows = await fetch(session, PAYMENT, payment_id)
+    if not rows:
+        raise NotFound(kind="payment", id=payment_id)
+    return rows[0]
+
+
+LEFT = """
+SELECT l.id, l.currency, l.returned,
+       l.minor + l.fees_covered - l.returned - l.refunding AS returnable,
+       greatest(0, l.minor - l.returned - l.refunding
+         + CASE WHEN r.rules ->> 'refund_fee_bearer' = 'listener' THEN 0 ELSE l.fees_covered END)
+         AS refundable,
+       r.rules ->> 'refund_fee_bearer' = 'listener' AS keep_fees
+  FROM lines l JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
+ WHERE l.payment_id = $1 ORDER BY l.id FOR NO KEY UPDATE OF l
+"""
+
+
+async def lines_left(session: AsyncSession, payment: Row[Any]) -> Sequence[Row[Any]]:
+    """The lines of a paid payment, locked, and what each has left; NotPaid if it is not paid.
+
+    ``refundable`` is left for refunds of ours; ``returnable`` is all that is left of what was paid.
+    """
+    if payment.state != "paid":
+        raise NotPaid(id=payment.id, state=payment.state, intent=payment.intent_id)
+    return await fetch(session, LEFT, payment.id)
+
+
+INSERT = """
+INSERT INTO refunds (id, payment_id, state, minor, currency, reason, created_at)
+VALUES ($1, $2, 'asked', $3, $4, $5, $6)
+"""
+
+INSERT_LINES = """
+INSERT INTO refund_lines (refund_id, line_id, minor)
+SELECT $1, line, minor FROM unnest($2::text[], $3::bigint[]) AS l (line, minor)
+"""
+
+RESERVE = """
+UPDATE lines l SET refunding = l.refunding + r.minor
+  FROM refund_lines r WHERE r.refund_id = $1 AND r.line_id = l.id
+"""
+
+
+async def reserve(
+    session: AsyncSession,
+    refund_id: str,
+    payment: Row[Any],
+    parts: Iterable[tuple[str, int]],
+    reason: str,
+    now: datetime,
+) -> Money:
+    """Write down a refund as asked for, and reserve its parts on their lines; answer their sum."""
+    some = [(line, minor) for line, minor in parts if minor]
+    amount = Money(sum(minor for _, minor in some), payment.currency)
+    row = (refund_id, payment.id, amount.minor, amount.currency, reason, now)
+    await fetch(session, INSERT, *row)
+    await fetch(session, INSERT_LINES, refund_id, *allotments.columns(some))
+    await fetch(session, RESERVE, refund_id)
+    return amount
+
+
+UNRESERVE = """
+UPDATE lines l SET refunding = l.refunding - r.minor
+  FROM refund_lines r WHERE r.refund_id = $1 AND r.line_id = l.id
+"""
+
+RETURN = """
+UPDATE lines l SET returned = l.returned + r.minor * $2::bigint
+  FROM refund_lines r WHERE r.refund_id = $1 AND r.line_id = l.id
+"""
+
+STATE = """
+UPDATE refunds SET state = $2, stripe_id = coalesce($3, stripe_id), error = $4,
+                   booked_at = coalesce(booked_at, $5)
+ WHERE id = $1
+"""
+
+
+async def refuse(session: AsyncSession, refund_id: str, error: str, now: datetime) -> None:
+    """Stripe said no: nothing was booked, and nothing stays reserved."""
+    refund = await _locked(session, refund_id)
+    if refund.state == "asked":
+        await fetch(session, UNRESERVE, refund_id)
+        await fetch(session, STATE, refund_id, "refused", None, error, None)
+    await asks.answered(session, f"refund:{refund_id}", now)
+
+
+async def book(session: AsyncSession, refund_id: str, found: Object, now: datetime) -> None:
+    """Book a refund that Stripe knows, once; and its failure, once, if that is what it says.
+
+    ``found`` is Stripe's refund as it is now, wherever we have it from.
+    """
+    refund = await _locked(session, refund_id)
+    await asks.answered(session, f"refund:{refund_id}", now)
+    at = objects.moment(found["created"])
+    if refund.state in ("asked", "refused"):
+        if refund.state == "asked":
+            await fetch(session, UNRESERVE, refund_id)
+        await fetch(session, RETURN, refund_id, 1)
+        await fetch(session, STATE, refund_id, "booked", found["id"], None, at)
+        await _post(session, refund, "booked", at, found["id"])
+    if found["status"] in GONE and refund.state != "failed":
+        await fetch(session, RETURN, refund_id, -1)
+        reason = found.get("failure_reason") or found["status"]
+        await fetch(session, STATE, refund_id, "failed", found["id"], reason, at)
+        await _post(session, refund, "failed", now, found["id"])
+
+
+async def _post(
+    session: AsyncSession, refund: Row[Any], what: str, at: datetime, source: str
+) -> None:
+    """Take every share's part of what has been returned by now, or give it back."""
+    postings: list[Posting] = []
+    for line in await fetch(session, LEFT, refund.payment_id):
+        postings += await allotments.return_until(
+            session, line.id, line.currency, line.returned, keep_fees=line.keep_fees
+        )
+    amount = Money(refund.minor, refund.currency)
+    cleared = Posting(accounts.REFUNDS, -amount if what == "booked" else amount)
+    entry = Entry(
+        key=f"refund:{refund.id}:{what}",
+        kind=f"refund_{what}",
+        subject=refund.id,
+        happened_at=at,
+        postings=(*postings, cleared),
+        source=source,
+    )
+    await journal.post(session, [entry])
+
+
+KNOWN = "SELECT id FROM refunds WHERE id = $1 OR stripe_id = $2"
+
+
+async def heard(session: AsyncSession, found: Object, payment_id: str, now: datetime) -> str:
+    """Book what Stripe tells of a refund, whoever made it; answer our id of it.
+
+    One that was made at Stripe without us gets its row here, divided by what the lines have left
+    of what was paid: the policy's limit was for us to keep, and Stripe has paid.
+    """
+    refund_id = await _known(session, found, payment_id, now)
+    await book(session, refund_id, found, now)
+    return refund_id
+
+
+async def _known(session: AsyncSession, found: Object, payment_id: str, now: datetime) -> str:
+    payment = await lock(session, payment_id)  # before the look: others hear of it as well
+    ours = (found.get("metadata") or {}).get("takings_refund")
+    for row in await fetch(session, KNOWN, ours, found["id"]):
+        return str(row.id)
+    lines = await lines_left(session, payment)
+    amount = Money(found["amount"], found["currency"])
+    left = Money(sum(line.returnable for line in lines), payment.currency)
+    if amount > left:
+        raise RefundTooLarge(amount=amount, left=left, of=payment_id)
+    parts = splits.divide(amount.minor, [line.returnable for line in lines])
+    ids = [line.id for line in lines]
+    await reserve(
+        session, found["id"], payment, zip(ids, parts, strict=True), "made at Stripe", now
+    )
+    return str(found["id"])
+
+
+LOCK = "SELECT id, payment_id, state, minor, currency FROM refunds WHERE id = $1 FOR UPDATE"
+
+
+async def _locked(session: AsyncSession, refund_id: str) -> Row[Any]:
+    """The refund, after its payment's lock."""
+    rows = await fetch(session, "SELECT payment_id FROM refunds WHERE id = $1", refund_id)
+    if not rows:
+        raise NotFound(kind="refund", id=refund_id)
+    await lock(session, rows[0].payment_id)
+    return (await fetch(session, LOCK, refund_id))[0]
