@@ -86,7 +86,7 @@ class Answer:
     open: bool = False
 
 
-BEGIN = """
+START = """
 WITH asked AS (
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[],
                        $7::timestamptz[])
@@ -111,7 +111,7 @@ SELECT q.id, b.key IS NOT NULL AS ours, k.begun_at, k.status, k.media, k.answer,
   LEFT JOIN acts k ON k.actor = q.actor AND k.key = q.key
 """
 
-END = """
+FINISH = """
 UPDATE acts a
    SET status = e.status, media = e.media, answer = e.body, ended_at = $7,
        leased_until = CASE WHEN e.body IS NULL THEN $7 ELSE a.leased_until END,
@@ -125,7 +125,7 @@ FORGET = "UPDATE acts SET answer = NULL WHERE answer IS NOT NULL AND ended_at < 
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class Started:
     """An act that is ours to do now; ``begun_at`` is when it was tried first."""
 
     actor: str
@@ -138,25 +138,25 @@ class Begun:
 
 
 class Acts:
-    """Begins and ends the acts of one process; those that arrive together share a commit."""
+    """Starts and finishes the acts of one process; those that arrive together share a commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._beginning: Batcher[Act, Answer | Begun] = Batcher(self._begin)
-        self._ending: Batcher[tuple[Act, Answer, datetime], None] = Batcher(self._end)
+        self._starting: Batcher[Act, Answer | Started] = Batcher(self._start)
+        self._finishing: Batcher[tuple[Act, Answer, datetime], None] = Batcher(self._finish)
 
-    async def begin(self, act: Act) -> Answer | Begun:
+    async def start(self, act: Act) -> Answer | Started:
         """The answer that the act has already, or that it is ours to do now.
 
         Raises InFlight while another does it, IdempotencyKeyReused if the key is another act's.
         """
-        return await self._beginning.put(act)
+        return await self._starting.put(act)
 
-    async def end(self, act: Act, answer: Answer, now: datetime) -> None:
+    async def finish(self, act: Act, answer: Answer, now: datetime) -> None:
         """Write down what it came to, before anybody is told."""
-        await self._ending.put((act, answer, now))
+        await self._finishing.put((act, answer, now))
 
-    async def _begin(self, acts: Sequence[Act]) -> Sequence[Answer | Begun | Exception]:
+    async def _start(self, acts: Sequence[Act]) -> Sequence[Answer | Started | Exception]:
         first: dict[tuple[str, str], Act] = {}
         for act in acts:
             first.setdefault((act.actor, act.key), act)
@@ -164,16 +164,16 @@ class Acts:
             [getattr(act, name) for act in first.values()]
             for name in ("id", "actor", "key", "operation", "target", "fingerprint", "begun_at")
         ]
-        rows = {row.id: row for row in await self._database.fetch(BEGIN, *columns, LEASE)}
-        answers: list[Answer | Begun | Exception] = []
+        rows = {row.id: row for row in await self._database.fetch(START, *columns, LEASE)}
+        answers: list[Answer | Started | Exception] = []
         for act in acts:
             leader = first[act.actor, act.key]
             row = rows[leader.id]
             if row.ours:
                 same = leader.fingerprint == act.fingerprint
                 again = InFlight() if same else IdempotencyKeyReused()
-                begun = Begun(act.actor, act.key, row.begun_at or act.begun_at)
-                answers.append(begun if act is leader else again)
+                started = Started(act.actor, act.key, row.begun_at or act.begun_at)
+                answers.append(started if act is leader else again)
             elif row.fingerprint is not None and bytes(row.fingerprint) != act.fingerprint:
                 answers.append(InFlight() if row.fingerprint == b"" else IdempotencyKeyReused())
             elif row.answer is None:
@@ -182,7 +182,7 @@ class Acts:
                 answers.append(Answer(row.status, row.media, bytes(row.answer)))
         return answers
 
-    async def _end(self, ended: Sequence[tuple[Act, Answer, datetime]]) -> Sequence[None]:
+    async def _finish(self, ended: Sequence[tuple[Act, Answer, datetime]]) -> Sequence[None]:
         columns = [
             [act.actor for act, _, _ in ended],
             [act.key for act, _, _ in ended],
@@ -191,7 +191,7 @@ class Acts:
             [answer.body for _, answer, _ in ended],
             [answer.open for _, answer, _ in ended],
         ]
-        await self._database.fetch(END, *columns, max(now for _, _, now in ended))
+        await self._database.fetch(FINISH, *columns, max(now for _, _, now in ended))
         return [None] * len(ended)
 
 

@@ -13,6 +13,8 @@ from api import (
     entries,
     errors,
     events,
+    feed,
+    gauges,
     health,
     history,
     hosts,
@@ -20,35 +22,39 @@ from api import (
     operations,
     payments,
     policies,
+    presets,
     reference,
     refunds,
+    seals,
     spaces,
+    tabs,
     tips,
     versions,
     webhooks,
 )
-from api.document import Service
+from api.document import App
 from api.envelope import Envelope
+from api.feed import Feed
 from api.operations import Door
 from api.runtime import Runtime
 
 RESOURCES = (
-    *(hosts, spaces, tips, payments, refunds),
-    *(balances, entries, events, policies, history, access),
+    *(hosts, spaces, presets, tips, tabs, feed, payments, refunds),
+    *(balances, entries, seals, events, policies, history, access),
 )
 
 
 def create(runtime: Runtime) -> FastAPI:
     """The service; raises SecretMissing where a webhook's signing secret is empty."""
-    door = Door(runtime)
+    door, live = Door(runtime), Feed(runtime.database)
 
     @asynccontextmanager
     async def alive(_: FastAPI) -> AsyncIterator[None]:
-        rings = {keys.CHANNEL: lambda _: door.keyring.forget()}
+        rings = {keys.CHANNEL: lambda _: door.keyring.forget(), feed.CHANNEL: live.ring}
         async with runtime.database.listening(rings):
             yield
 
-    app = Service(
+    app = App(
         title="Takings",
         summary="Tips and fair splits for live-audio platforms.",
         version=versions.NEWEST,
@@ -59,7 +65,7 @@ def create(runtime: Runtime) -> FastAPI:
         middleware=[Middleware(Envelope)],
         lifespan=alive,
     )
-    app.state.runtime, app.state.door = runtime, door
+    app.state.runtime, app.state.door, app.state.feed = runtime, door, live
     app.router.routes.extend(webhooks.routes(runtime))  # first: they are asked most
     errors.install(app)
     everything = APIRouter(prefix="/v1", dependencies=[Depends(auth.caller)])
@@ -67,5 +73,6 @@ def create(runtime: Runtime) -> FastAPI:
         everything.include_router(resource.router)
     app.include_router(everything)
     app.include_router(health.router)
+    app.include_router(gauges.router)
     app.include_router(reference.router)
     return app

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request, Response
 
-from api.acts import Begun
+from api.acts import Started
 from api.runtime import Runtime
 from api.schemas.common import Text
 from takings.errors import Invalid
@@ -28,7 +28,7 @@ class BadIfMatch(Invalid):
 class Ids:
     """Gives ids to what a request makes, such that the same act makes the same thing."""
 
-    act: Begun
+    act: Started
 
     def of(self, prefix: str, given: str | None) -> str:
         """The caller's own id, else one made of the act."""

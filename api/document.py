@@ -32,7 +32,7 @@ CHANGING: Final = (acts.BadIdempotencyKey, acts.IdempotencyKeyReused, InFlight, 
 READING: Final = (errors.MalformedJson, errors.NotJson, errors.BodyTooLarge)
 
 
-class Service(FastAPI):
+class App(FastAPI):
     """FastAPI with the whole document."""
 
     def openapi(self) -> dict[str, Any]:

@@ -49,6 +49,7 @@ from takings.errors import (
 from takings.payments.asks import InFlight
 from takings.payments.objects import NotFromStripe
 from takings.payments.stripe import CardDeclined, StripeRefused
+from tipping.limits import TooManyTips
 
 log = structlog.get_logger()
 
@@ -96,6 +97,7 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     Refused: HTTPStatus.FORBIDDEN,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManyTips: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Corrupt: HTTPStatus.INTERNAL_SERVER_ERROR,
     Exception: HTTPStatus.INTERNAL_SERVER_ERROR,

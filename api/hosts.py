@@ -24,8 +24,8 @@ router = APIRouter(route_class=Operation, tags=["hosts"])
 )
 async def register(here: Here, new: New, given: HostInput) -> Host:
     """Make somebody a host; repeating it changes nothing."""
-    host_id = new.of("host", given.id)
-    return Host.of(await hosts.register(here.database, host_id, given.name, now=here.now()))
+    host_id, told = new.of("host", given.id), {"listener": given.listener}
+    return Host.of(await hosts.register(here.database, host_id, given.name, **told, now=here.now()))
 
 
 @router.get("/hosts", **operation("spaces", raises=(NotFound,)))

@@ -114,17 +114,17 @@ class Door:
         """Do it, unless it has been done; then give the answer that it had."""
         key = acts.checked(request.headers.get(acts.HEADER), moves_money=rules.moves_money)
         act = await self._act(rules, request, key)
-        begun = await self._acts.begin(act)
-        if isinstance(begun, Answer):
-            return Response(begun.body, begun.status, {REPLAYED: "true"}, begun.media)
-        request.state.act = begun
+        started = await self._acts.start(act)
+        if isinstance(started, Answer):
+            return Response(started.body, started.status, {REPLAYED: "true"}, started.media)
+        request.state.act = started
         try:
             response = await handle(request)
             answer = kept(response, None)
         except Exception as error:  # noqa: BLE001 - it is answered, and the act left off
             response = errors.answer(request.scope, error)
             answer = kept(response, error)
-        await self._acts.end(act, answer, self._runtime.now())
+        await self._acts.finish(act, answer, self._runtime.now())
         return response
 
     async def _act(self, rules: Rules, request: Request, key: str | None) -> Act:

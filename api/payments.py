@@ -13,8 +13,10 @@ from api.keys import Scope
 from api.operations import Operation, operation
 from api.schemas.common import Listing, Output
 from api.schemas.payments import Line, Payment, PaymentFilter
+from api.schemas.receipts import Receipt
 from takings.errors import NotFound
-from takings.payments import payments, tables
+from takings.payments import payments, receipts, tables
+from takings.payments.receipts import NoReceipt
 
 router = APIRouter(route_class=Operation, tags=["payments"])
 
@@ -31,6 +33,12 @@ async def newest(here: Here, asked: Annotated[PaymentFilter, Query()]) -> Listin
 async def one(here: Here, id: Id) -> Payment:  # noqa: A002 - the name in the address
     """One payment, with its lines and their shares."""
     return await here.database.run(_one, id)
+
+
+@router.get("/payments/{id}/receipt", **operation(*READERS, raises=(NotFound, NoReceipt)))
+async def receipt(here: Here, id: Id) -> Receipt:  # noqa: A002 - the name in the address
+    """Where each cent of a payment went: by line, and by host."""
+    return Receipt.of(await here.database.run(receipts.of, id))
 
 
 async def _newest(session: AsyncSession, asked: PaymentFilter) -> Listing[Payment]:

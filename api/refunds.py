@@ -1,5 +1,6 @@
 """Refunds: POST on a payment, GET one."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -30,18 +31,9 @@ REFUNDING = (
 @router.post("/payments/{id}/refunds", **operation("finance", moves_money=True, raises=REFUNDING))
 async def refund(here: Here, new: New, id: Id, given: RefundInput) -> Refund:  # noqa: A002
     """Return the amount, some lines, or all that is left; repeating it changes nothing."""
-    return Refund.of(
-        await refunds.refund(
-            here.database,
-            here.stripe,
-            new.of("ref", given.id),
-            id,
-            given.money(),
-            lines=given.parts(),
-            reason=given.reason,
-            now=here.now(),
-        )
-    )
+    what = (new.of("ref", given.id), id, given.money())
+    how = partial(refunds.refund, here.database, here.stripe, *what, reason=given.reason)
+    return Refund.of(await how(lines=given.parts(), now=here.now()))
 
 
 @router.get("/refunds/{id}", **operation(*payments.READERS, raises=(NotFound,)))

@@ -1,4 +1,4 @@
-"""Tips: POST, GET one, GET list by Space or listener."""
+"""Tips: POST, GET one, GET list by Space or listener, undo, receipt."""
 
 from typing import Annotated, Literal
 
@@ -10,11 +10,12 @@ from api import expanding, pages, payments
 from api.dependencies import Here, Id, New
 from api.operations import Operation, operation
 from api.schemas.common import Listing
+from api.schemas.receipts import ReceiptLine
 from api.schemas.spaces import Space
 from api.schemas.tips import Tip, TipFilter, TipInput
 from takings import money
 from takings.errors import NotFound
-from takings.payments import orders, stripe
+from takings.payments import orders, receipts, stripe
 from takings.payments.tables import Payment
 from takings.policies import rules
 from takings.records import BadId
@@ -26,19 +27,24 @@ router = APIRouter(route_class=Operation, tags=["tips"])
 WAYS = {"payment": payments.by_id, "space": expanding.rows(rooms.Space, Space)}
 Expand = Annotated[list[Literal["payment", "space"]], Query(alias="expand[]")]
 
-SENDING = (
+PAYING = (
     *(BadId, NotFound, money.UnknownCurrency, money.AmountTooLarge, money.NotChargeable),
-    *(rules.CurrencyNotOffered, rules.BelowMinimum, rules.AboveMaximum),
-    *(limits.SelfTip, limits.ListenerCapReached, limits.RoomCapReached, limits.TooManyTips),
-    *(tips.SpaceNotLive, tips.MessageTooLong, tips.TipDiffers, orders.SurfaceNeeds),
-    *(orders.PaymentOver, stripe.CurrencyNotSettled, stripe.CardDeclined, stripe.StripeRefused),
+    *(rules.CurrencyNotOffered, orders.SurfaceNeeds, orders.PaymentOver),
+    *(stripe.CurrencyNotSettled, stripe.CardDeclined, stripe.StripeRefused),
     *(stripe.StripeAway, stripe.StripeBusy, stripe.KeyRefused),
 )
+GIVING = (
+    *(BadId, NotFound, money.UnknownCurrency, money.AmountTooLarge, money.CurrencyMismatch),
+    *(rules.CurrencyNotOffered, rules.BelowMinimum, rules.AboveMaximum),
+    *(limits.SelfTip, limits.ListenerCapReached, limits.RoomCapReached, limits.TooManyTips),
+    *(tips.SpaceNotLive, tips.MessageTooLong, tips.TipDiffers),
+)
+UNDOING = (NotFound, tips.NotUndoable, tips.UndoOver)
 
 EVERY = select(tables.Tip, Payment).where(tables.Tip.payment_id == Payment.id)
 
 
-@router.post("/tips", **operation("tips", moves_money=True, raises=SENDING))
+@router.post("/tips", **operation("tips", moves_money=True, raises=(*PAYING, *GIVING)))
 async def send(here: Here, new: New, given: TipInput) -> Tip:
     """Send a tip; the answer says where to pay it.  Repeating it by its id changes nothing."""
     wish = given.wish(new.of("tip", given.id))
@@ -57,6 +63,20 @@ async def one(here: Here, id: Id, expand: Expand = []) -> Tip:  # noqa: A002, B0
     shown = [Tip.of(await tips.get(here.database, id))]
     found: list[Tip] = await here.database.run(expanding.expand, shown, expand, WAYS)
     return found[0]
+
+
+@router.post("/tips/{id}/undo", **operation("tips", moves_money=True, raises=UNDOING))
+async def undo(here: Here, id: Id) -> Tip:  # noqa: A002 - the name in the address
+    """Take a tip back within its ten seconds, as if it had never been sent."""
+    return Tip.of(await tips.undo(here.database, here.stripe, id, now=here.now()))
+
+
+@router.get("/tips/{id}/receipt", **operation("tips", raises=(NotFound, receipts.NoReceipt)))
+async def receipt(here: Here, id: Id) -> ReceiptLine:  # noqa: A002 - the name in the address
+    """Where each cent of a tip went."""
+    sent = await tips.get(here.database, id)
+    found = await here.database.run(receipts.of, sent.payment.id)
+    return next(ReceiptLine.of(line) for line in found.lines if line.subject == sent.tip.id)
 
 
 async def _newest(session: AsyncSession, asked: TipFilter) -> Listing[Tip]:

@@ -54,7 +54,7 @@ class RoomCapReached(Refused):
 class TooManyTips(Unavailable):
     """The listener has tipped {tips} times in {seconds} seconds, and more is too fast.
 
-    Send the same again in {retry_after} seconds.
+    Send the same again in {retry_after_s} seconds.
     """
 
     param = "listener"
@@ -106,7 +106,7 @@ async def _check_velocity(
         raise TooManyTips(
             tips=velocity.tips,
             seconds=velocity.seconds,
-            retry_after=max(1, -(-wait // timedelta(seconds=1))),
+            retry_after_s=max(1, -(-wait // timedelta(seconds=1))),
         )
 
 

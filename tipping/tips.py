@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -125,6 +125,16 @@ class Wish:
         return "after_undo" if self.undoable else "at_once"
 
 
+State = Literal["pending", "settled", "cancelled"]
+
+
+def state(tip: Tip) -> State:
+    """Pending until settled; cancelled where it was undone or the payment is over."""
+    if tip.settled_at:
+        return "settled"
+    return "cancelled" if tip.cancelled_at else "pending"
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """A tip and the payment that carries it: its own, or its tab's."""
@@ -133,11 +143,9 @@ class Sent:
     payment: Payment
 
     @property
-    def state(self) -> str:
-        """Pending until settled; cancelled where it was undone or the payment is over."""
-        if self.tip.settled_at:
-            return "settled"
-        return "cancelled" if self.tip.cancelled_at else "pending"
+    def state(self) -> State:
+        """Where the tip is."""
+        return state(self.tip)
 
     @property
     def undo_until(self) -> datetime | None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal, Self
 
+from pydantic import Field
+
 from api.schemas.common import Input, Output, Seconds, Text
 from takings.ledger.accounts import Drawer
 from takings.money import Money
@@ -14,6 +16,9 @@ class HostInput(Input):
 
     id: Text | None = None
     name: Text
+    listener: Text | None = Field(
+        default=None, description="who the host is where they listen: nobody tips themselves"
+    )
 
 
 class Host(Output):
@@ -23,13 +28,18 @@ class Host(Output):
     object: Literal["host"] = "host"
     created: Seconds
     name: str
+    listener: str | None
     stripe_account: str | None
 
     @classmethod
     def of(cls, host: tables.Host) -> Self:
         """The host as the API shows it."""
         return cls(
-            id=host.id, created=host.created_at, name=host.name, stripe_account=host.stripe_account
+            id=host.id,
+            created=host.created_at,
+            name=host.name,
+            listener=host.listener_id,
+            stripe_account=host.stripe_account,
         )
 
 

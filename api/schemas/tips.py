@@ -32,6 +32,9 @@ class TipInput(Input):
     currency: Currency
     message: Prose | None = None
     anonymous: Annotated[bool, Field(strict=True)] = False
+    undoable: Annotated[
+        bool, Field(strict=True, description="the listener has ten seconds to take it back")
+    ] = False
     surface: Surface = "checkout"
     success_url: Url | None = None
     cancel_url: Url | None = None
@@ -55,7 +58,8 @@ class TipFilter(Paging):
 class Tip(Output):
     """A tip and what is to be done next: go to ``url``, or pay with ``client_secret``.
 
-    ``charged`` is what the listener pays: the tip, and the card fee where the listener bears it.
+    ``charged`` is what its payment costs the listener: the tip, and the card fee where the listener
+    bears it; of a tip on a tab, the tab's payment.  ``undo_until`` is set while it can be undone.
     """
 
     id: str
@@ -73,7 +77,9 @@ class Tip(Output):
     payment: str | Payment
     url: str | None
     client_secret: str | None
+    undo_until: Seconds | None
     settled_at: Seconds | None
+    cancelled_at: Seconds | None
 
     @classmethod
     def of(cls, sent: tips.Sent) -> Self:
@@ -95,5 +101,7 @@ class Tip(Output):
             payment=payment.id,
             url=payment.url if pending else None,
             client_secret=payment.client_secret if pending else None,
+            undo_until=sent.undo_until,
             settled_at=tip.settled_at,
+            cancelled_at=tip.cancelled_at,
         )

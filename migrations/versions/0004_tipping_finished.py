@@ -105,6 +105,21 @@ CREATE TABLE tip_presets (
 );
 """
 
+# Whoever watches a room is told which of its tips have changed, a hundred ids at a time.
+FEED = """
+CREATE FUNCTION tips_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('takings_tips', string_agg(id, ' '))
+     FROM (SELECT id, (row_number() OVER (ORDER BY id) - 1) / 100 AS part FROM written) AS w
+    GROUP BY part;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER sent AFTER INSERT ON tips
+  REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION tips_changed();
+CREATE TRIGGER changed AFTER UPDATE ON tips
+  REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION tips_changed();
+"""
+
 GRANTS = """
 GRANT UPDATE (listener_id) ON hosts TO {app};
 GRANT SELECT, INSERT ON tip_presets TO {app};
@@ -116,6 +131,9 @@ GRANT UPDATE (closed_at) ON tabs TO {app};
 """
 
 DROPS = """
+DROP TRIGGER sent ON tips;
+DROP TRIGGER changed ON tips;
+DROP FUNCTION tips_changed();
 DROP TABLE tip_presets;
 CREATE INDEX tips_listener_id_idx ON tips (listener_id);
 DROP INDEX tips_listener_id_created_at_idx;
@@ -138,7 +156,7 @@ ALTER TABLE tips DROP COLUMN cancelled_at;
 
 def upgrade() -> None:
     grants = GRANTS.format(app=context.config.attributes["app_role"])
-    for statement in statements(TABLES, CAPTURES, FINAL, RULES, grants):
+    for statement in statements(TABLES, CAPTURES, FINAL, RULES, FEED, grants):
         op.execute(statement)
 
 

@@ -140,7 +140,10 @@ async def seal(database: Database, *, now: datetime, behind: timedelta | None = 
         before, ids = sealed, list(found)
         for start in range(0, len(ids), BATCH):
             some = ids[start : start + BATCH]
-            sealed += await database.run(_batch, some, [found[one] for one in some])
+            done = await database.run(_batch, some, [found[one] for one in some])
+            if done is None:
+                return sealed
+            sealed += done
         if len(rows) < LISTED or sealed == before:  # what came meanwhile is the next run's
             return sealed
 
@@ -162,10 +165,12 @@ SELECT * FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bytea[])
 """
 
 
-async def _batch(session: AsyncSession, ids: Sequence[str], posted_at: Sequence[datetime]) -> int:
-    """Append those still unsealed to the chain, unless another is sealing; answer how many."""
+async def _batch(
+    session: AsyncSession, ids: Sequence[str], posted_at: Sequence[datetime]
+) -> int | None:
+    """Append those still unsealed to the chain, and answer how many; None if another is sealing."""
     if not (await fetch(session, ALONE))[0].mine:
-        return 0
+        return None
     last = await head(session)
     rows = await fetch(session, LINES, ids, posted_at)
     chain: list[Seal] = []
@@ -223,7 +228,7 @@ SELECT l.n, l.entry_id, l.digest, e.id IS NOT NULL AS there,
 """
 
 NEVER_SEALED = """
-SELECT e.id, e.posted_at FROM entries e
+SELECT e.id, e.posted_at::text FROM entries e
  WHERE e.posted_at < $1
    AND NOT EXISTS (SELECT FROM seals s
                     WHERE s.entry_id = e.id AND s.posted_at = e.posted_at AND s.n > 0)
@@ -246,7 +251,7 @@ async def verify(
     first = await _first(read, published, walked)
     strays = await read(NEVER_SEALED, now - GRACE, NAMED)
     return ([first] if first else []) + [
-        Broken(None, entry, f"posted at {posted_at:%Y-%m-%d %H:%M:%S} and never sealed: {STRAY}")
+        Broken(None, entry, f"posted at {posted_at} and never sealed: {STRAY}")
         for entry, posted_at in strays
     ]
 

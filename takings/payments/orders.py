@@ -149,9 +149,10 @@ async def write_lines(
 ) -> None:
     """Write down what a payment pays for, the covered card fee divided over it by amount."""
     parts = splits.divide(covered, [item.money.minor for item in items])
+    ids = sorted(new_id("line") for _ in items)  # lines come in the order of their ids
     columns = allotments.columns(
-        (new_id("line"), i.kind, i.subject, i.space, i.agreement_version, i.money.minor, part)
-        for i, part in zip(items, parts, strict=True)
+        (line, i.kind, i.subject, i.space, i.agreement_version, i.money.minor, part)
+        for line, i, part in zip(ids, items, parts, strict=True)
     )
     rules = (policy.name, policy.version, items[0].money.currency)
     await fetch(session, LINES, payment, *rules, *columns)

@@ -32,7 +32,9 @@ from takings.ledger import accounts
 from takings.money import Money
 from takings.payments import cash, refunds
 from takings.policies.presets import PRESETS
-from tests import stories
+from takings.spaces import agreements
+from takings.spaces.agreements import Share
+from tests import authorised, stories
 from tests.acceptance import test_fees
 
 ROOT = Path(__file__).parent.parent.parent
@@ -252,8 +254,21 @@ async def a_fee_passed_on(runtime: Runtime, box: Sandbox) -> None:
     await stories.hear(runtime, box)
 
 
+async def a_tab(runtime: Runtime, box: Sandbox) -> None:
+    """Two tips of five euros on one tab, the second under another agreement."""
+    await stories.room(runtime.database, runtime.now())
+    await authorised.opened(runtime, box, 5000)
+    await authorised.give(runtime, "tip_1")
+    halves = [Share("host_ada", 5000), Share("host_bob", 5000)]
+    await agreements.amend(runtime.database, "spc_one", halves, now=runtime.now())
+    await authorised.give(runtime, "tip_2")
+    await authorised.close(runtime)
+    await stories.hear(runtime, box)
+
+
 STORIES: dict[str, Callable[[Runtime, Sandbox], Awaitable[None]]] = {
     "a tip": a_tip,
+    "a tab": a_tab,
     "a refund": a_refund,
     "a fee passed on": a_fee_passed_on,
 }

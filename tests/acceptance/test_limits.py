@@ -158,7 +158,7 @@ async def test_haste_has_to_wait_and_is_told_how_long(runtime: Runtime) -> None:
     with pytest.raises(TooManyTips) as caught:
         await tip(runtime, 500, name="tip_four", after=seconds[21] + timedelta(milliseconds=1))
     assert isinstance(caught.value, Unavailable)  # the same again, later
-    assert caught.value.facts["retry_after"] == 39
+    assert caught.value.facts["retry_after_s"] == 39
     assert "3 times in 60 seconds" in caught.value.message
     await tip(runtime, 500, space="spc_free", after=seconds[21])  # where there is no such rule
     await tip(runtime, 500, listener="lis_yan", after=seconds[21])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from api.runtime import Runtime
+from sandbox import payments as stripes_payments
 from sandbox.control import Sandbox
 from takings.money import Money
 from takings.payments import cash, refunds
@@ -168,3 +169,23 @@ async def test_a_refund_made_at_stripe_of_a_tab_is_booked_by_its_cash_line(
     rows = await runtime.database.fetch("SELECT minor FROM refunds")
     assert [row.minor for row in rows] == [500]
     assert await stories.guilty(runtime.database) == {}
+
+
+async def test_who_captures_a_tab_in_the_dashboard_proves_nothing_and_the_cash_waits_in_clearing(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    tab = await opened(runtime, box)
+    await give(runtime, "tip_1", 1000)
+    stripes_payments.capture(
+        box.state, box.state.get("payment_intent", tab.payment.intent_id), None
+    )
+    await stories.hear(runtime, box)
+    sent = await stories.tip(runtime, 500)  # others are not held up
+    box.pay(sent.payment.intent_id)
+    await stories.hear(runtime, box)
+    journal = await stories.told(runtime.database)
+    assert (journal.count(":earned"), journal.count("clearing:charges -10000 eur")) == (1, 1)
+    assert (await tabs.get(runtime.database, "tab_1")).state == "open"
+    await stories.hear(runtime, box, now=stories.later(days=2))
+    assert await stories.owed(runtime.database, "eur") == {"host_ada": 300, "host_bob": 200}

@@ -13,7 +13,7 @@ from sandbox.control import Sandbox
 from takings.commission import Tier
 from takings.database import Database, LawBroken, fetch
 from takings.errors import TakingsError
-from takings.payments import allotments, cash, payments, refunds, returns
+from takings.payments import allotments, cash, objects, payments, refunds, returns, webhooks
 from takings.payments.objects import CashLine
 from takings.payments.payments import Paid
 from takings.policies import policies
@@ -120,6 +120,30 @@ async def test_ten_at_once_settle_and_cash_the_same_payments_into_one_journal(
     assert await stories.owed(runtime.database, "eur") == {"host_ada": MANY * 911}
     charges = await runtime.database.fetch("SELECT charge_id FROM payments")
     assert {row.charge_id for row in charges} == {fact.charge for fact in by_charge}
+    assert await stories.guilty(runtime.database) == {}
+
+
+async def test_two_workers_share_what_is_due_and_settle_each_payment_once(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await unheard(runtime, box)
+    monkeypatch.setattr(webhooks, "BATCH", 3)  # so that both have something to do
+    notices = [("account", objects.notice(event)) for event in box.events]
+    await webhooks.receive(runtime.database, notices, now=runtime.now())
+
+    async def work() -> int:
+        done = 0
+        while looked := await webhooks.process(
+            runtime.database, runtime.stripe, tips.SETTLEMENT, now=runtime.now()
+        ):
+            done += looked
+        return done
+
+    shared = await asyncio.gather(work(), work())
+    assert sum(shared) == len(notices)
+    assert all(shared)
+    await booking(runtime, await swept(runtime))
+    assert await stories.told(runtime.database) == await expected(runtime, box)
     assert await stories.guilty(runtime.database) == {}
 
 

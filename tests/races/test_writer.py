@@ -1,10 +1,12 @@
 """Many callers post single entries and share commits; each hears of its own entry alone."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 
-from takings.batching import Batcher
+from takings.batching import Batcher, ahead
 from takings.database import Database, Overdrawn, fetch
 from takings.ledger.journal import KeyReused
 from takings.ledger.writer import Writer
@@ -43,6 +45,44 @@ async def test_a_write_that_fails_is_told_to_all_of_its_batch_and_the_next_goes_
     first = await asyncio.gather(batcher.put(0), return_exceptions=True)
     assert isinstance(first[0], ZeroDivisionError)
     assert await batcher.put(1) == 1
+
+
+async def counted(fetched: list[int], most: int) -> AsyncIterator[int]:
+    """Pages that note when they are fetched; there is trouble after the last one."""
+    for page in range(most):
+        fetched.append(page)
+        yield page
+        await asyncio.sleep(0)
+    raise ZeroDivisionError
+
+
+async def test_the_next_page_is_fetched_while_the_caller_works_on_this_one() -> None:
+    fetched: list[int] = []
+    worked: list[tuple[int, list[int]]] = []
+
+    async def read() -> None:
+        async for page in ahead(counted(fetched, 3)):
+            await asyncio.sleep(0.01)  # it works
+            worked.append((page, list(fetched)))
+
+    with pytest.raises(ZeroDivisionError):
+        await read()
+    assert worked == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2])]
+
+
+@pytest.mark.parametrize("most", [1, 9])
+async def test_who_fails_on_a_page_hears_of_that_alone_and_no_more_is_fetched(most: int) -> None:
+    fetched: list[int] = []
+
+    async def read() -> None:
+        async with aclosing(ahead(counted(fetched, most))) as pages:
+            async for _ in pages:
+                await asyncio.sleep(0.01)  # meanwhile the next is fetched, or fails as well
+                raise KeyError
+
+    with pytest.raises(KeyError):
+        await read()
+    assert fetched == [0, 1][:most]
 
 
 async def test_fifty_callers_share_commits_and_every_entry_is_written(database: Database) -> None:

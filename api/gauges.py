@@ -1,0 +1,17 @@
+"""What is measured, for Prometheus."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api import metrics
+from api.dependencies import Here
+from api.operations import Operation, operation
+
+router = APIRouter(route_class=Operation, tags=["metrics"])
+
+
+@router.get("/metrics", response_class=Response, **operation("finance"))
+async def scrape(here: Here) -> Response:
+    """The books' health and the service's, in Prometheus's text."""
+    text = await metrics.exposition(here.database, here.now())
+    return Response(text, media_type=metrics.MEDIA_TYPE)
