@@ -121,7 +121,7 @@ UPDATE acts a
  WHERE a.actor = e.actor AND a.key = e.key
 """
 
-FORGET = "UPDATE acts SET answer = NULL WHERE answer IS NOT NULL AND ended_at < $1"
+FORGET = "UPDATE acts SET answer = NULL WHERE answer IS NOT NULL AND ended_at < $1 RETURNING id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +210,8 @@ async def note(
 
 
 async def forget_answers(database: Database, *, now: datetime) -> int:
-    """Erase the answers whose time is over: they hold what people wrote."""
-    await database.fetch(FORGET, now - KEPT)
-    return 0
+    """Erase the answers whose time is over, for they hold what people wrote; say how many."""
+    return len(await database.fetch(FORGET, now - KEPT))
 
 
 def checked(key: str | None, *, moves_money: bool) -> str | None:

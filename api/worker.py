@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from api import acts
 from api.runtime import Runtime
 from api.settlement import SETTLEMENT
 from takings.errors import TakingsError
@@ -88,6 +89,7 @@ DUTIES = (
         timedelta(seconds=10),
         lambda r, now: sweeps.unanswered(r.database, r.stripe, SETTLEMENT, now=now),
     ),
+    Duty("answers", timedelta(hours=1), lambda r, now: acts.forget_answers(r.database, now=now)),
     Duty("lost_events", timedelta(seconds=60), _lost_events),
     Duty("all_lost_events", timedelta(hours=1), _all_lost_events),
     Duty("open_payments", timedelta(seconds=60), _open_payments),

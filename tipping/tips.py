@@ -116,8 +116,7 @@ class Wish:
     @property
     def gift(self) -> Gift:
         """What is given."""
-        plain = (self.id, self.space, self.listener, self.money, self.message, self.anonymous)
-        return Gift(*plain)
+        return Gift(self.id, self.space, self.listener, self.money, self.message, self.anonymous)
 
     @property
     def capture(self) -> Capture:

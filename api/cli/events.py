@@ -71,4 +71,5 @@ async def replay(event: str) -> None:
     """Handle an event again; what it did before is not done twice."""
     async with loop.running() as runtime:
         await webhooks.replay(runtime.database, event, now=runtime.now())
+        await loop.noted(runtime, "events.replay", event)
     output.console.print(f"{event} will be handled again by the next worker.")

@@ -1,5 +1,6 @@
 """``takings keys``: who may call the API."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -25,18 +26,44 @@ class NoName(Invalid):
 async def issue(
     name: Annotated[str, typer.Argument(help="whose it is, such as backend")],
     *,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help=f"what it opens, once for each: {', '.join(keys.SCOPES)}"),
+    ] = None,
     live: Annotated[bool, typer.Option("--live", help="for real money")] = False,
     json: AsJson = False,
 ) -> None:
-    """Make a key; it is shown now and never again."""
+    """Make a key; it is shown now and never again.  Without a scope it opens everything."""
     if not (name.strip() and name.isprintable()):
         raise NoName(name=name)
     async with loop.running() as runtime:
-        key, secret = await keys.issue(runtime.database, name, live=live, now=runtime.now())
+        now, scopes = runtime.now(), scope or ["admin"]
+        key, secret = await keys.issue(runtime.database, name, scopes=scopes, live=live, now=now)
+        await loop.noted(runtime, "keys.issue", key.id)
+    _shown_once(key, secret, json=json)
+
+
+@app.command()
+@loop.awaited
+async def rotate(
+    key: Annotated[str, typer.Argument(help="its id, from the list")],
+    *,
+    hours: Annotated[int, typer.Option(min=0, max=24 * 30, help="the old one still opens")] = 24,
+    json: AsJson = False,
+) -> None:
+    """Make a key like this one, and let the old one expire."""
+    async with loop.running() as runtime:
+        grace, now = timedelta(hours=hours), runtime.now()
+        made, secret = await keys.rotate(runtime.database, key, grace=grace, now=now)
+        await loop.noted(runtime, "keys.rotate", key)
+    _shown_once(made, secret, json=json)
+
+
+def _shown_once(key: ApiKey, secret: str, *, json: bool) -> None:
     if json:
         output.as_json(_plain(key) | {"secret": secret})
     else:
-        output.errors.print(f"The key {key.id} of {name}, shown this once:")
+        output.errors.print(f"The key {key.id} of {key.name}, shown this once:")
         typer.echo(secret)
 
 
@@ -49,13 +76,13 @@ async def list_(*, json: AsJson = False) -> None:
     if json:
         output.as_json({"object": "list", "data": found})
         return
-    shown = output.table("Keys", "id", "name", "key", "made", "revoked")
+    shown = output.table("Keys", "id", "name", "key", "scopes", "made", "expires", "revoked")
     for key in found:
         at = (
             f"{when:%Y-%m-%d %H:%M}" if when else ""
-            for when in (key["created_at"], key["revoked_at"])
+            for when in (key["created_at"], key["expires_at"], key["revoked_at"])
         )
-        shown.add_row(key["id"], key["name"], key["hint"], *at)
+        shown.add_row(key["id"], key["name"], key["hint"], ", ".join(key["scopes"]), *at)
     output.console.print(shown)
 
 
@@ -65,6 +92,7 @@ async def revoke(key: Annotated[str, typer.Argument(help="its id, from the list"
     """Shut the door to a key, at once and for good."""
     async with loop.running() as runtime:
         await keys.revoke(runtime.database, key, now=runtime.now())
+        await loop.noted(runtime, "keys.revoke", key)
     output.console.print(f"{key} opens nothing any more.")
 
 

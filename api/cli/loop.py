@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import getpass
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from api import runtime
+from api import acts, runtime
 from api.cli import output
 from api.runtime import Addresses, Runtime
 from api.settings import Settings, current, variable
@@ -188,6 +189,12 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
     with naming(chosen):
         async with runtime.running(chosen, migrated=migrated) as found:
             yield found
+
+
+async def noted(runtime: Runtime, operation: str, target: str) -> None:
+    """Write down what was done from here, and by whom the system says that it was."""
+    actor = f"cli:{getpass.getuser()}"
+    await acts.note(runtime.database, actor, operation, target, now=runtime.now())
 
 
 @asynccontextmanager

@@ -49,6 +49,14 @@ class AmountDiffers(Corrupt):
     """
 
 
+class NothingSold(Corrupt):
+    """Stripe says that {paid} was paid for {id}, which pays for nothing yet.
+
+    Nothing was booked. It is a tab that was captured at Stripe while it was open: return the money
+    there, or divide it by hand.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Paid:
     """A fact that cannot be undone: Stripe has captured this much for a payment."""
@@ -120,7 +128,7 @@ async def settle(
 ) -> None:
     """Book what was paid, once per payment whatever the number of proofs: the one way to be paid.
 
-    Raises UnknownPayment or AmountDiffers, and then nothing of the batch is booked.
+    Raises UnknownPayment, AmountDiffers or NothingSold, and then nothing of the batch is booked.
     """
     proofs: dict[str, Paid] = {}
     for fact in facts:
@@ -156,15 +164,18 @@ async def _book(
         *allotments.columns((f.payment, f.paid_at, f.intent, f.charge) for f in facts),
     )
     sold = await lines.of(session, [fact.payment for fact in facts])
+    of: dict[str, list[Line]] = {fact.payment: [] for fact in facts}
+    for line in sold:
+        of[line.payment].append(line)
+    for fact in facts:
+        if not of[fact.payment]:
+            raise NothingSold(id=fact.payment, paid=Money(fact.minor, fact.currency))
     for name, kind in settlement.items():
         mine = [line for line in sold if line.kind == name]
         if mine:
             await kind.paid(session, mine, now)
     # From here on rows are locked that other workers need as well: the commit should be near.
     credited = await allotments.earn(session, sold)
-    of: dict[str, list[Line]] = {fact.payment: [] for fact in facts}
-    for line in sold:
-        of[line.payment].append(line)
     entries = [earned(fact, of[fact.payment], credited) for fact in facts]
     passing = {line.payment for line in sold if line.policy.fee_bearer == "host"}
     entries += await fees.passed(session, sorted(passing))

@@ -11,6 +11,8 @@ import pytest
 
 from api import app, errors, keys, serving
 from api.runtime import Runtime
+from sandbox.control import Sandbox
+from tests.acceptance.world import World, inside
 
 
 @pytest.fixture
@@ -75,3 +77,10 @@ async def room(client: httpx.AsyncClient) -> str:
     assert (await client.post("/v1/spaces", json=space)).is_success
     assert (await client.post("/v1/spaces/spc_one/live")).json()["state"] == "live"
     return "spc_one"
+
+
+@pytest.fixture
+async def world(runtime: Runtime, box: Sandbox) -> AsyncIterator[World]:
+    """A service in this process, and what things are called in it."""
+    async with inside(runtime, box) as found:
+        yield found

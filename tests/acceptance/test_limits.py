@@ -133,7 +133,7 @@ async def test_what_was_cancelled_counts_no_more_and_what_was_returned_does(
     runtime: Runtime, box: Sandbox
 ) -> None:
     limits = {"listener_maximum": 500, "room_maximum": 500}
-    await rooms(runtime.database, "spc_one", velocity=Velocity(1, 3600), **limits)
+    await rooms(runtime.database, "spc_one", **limits)
     over = [(await tip(runtime, 500)).payment.id]
     with pytest.raises(TakingsError):
         await tip(runtime, 500)
@@ -147,6 +147,14 @@ async def test_what_was_cancelled_counts_no_more_and_what_was_returned_does(
     for hours, error in ((2, ListenerCapReached), (25, RoomCapReached)):
         with pytest.raises(error):
             await tip(runtime, 50, after=timedelta(hours=hours))
+
+
+async def test_whoever_tries_card_after_card_is_in_haste_too(runtime: Runtime) -> None:
+    await rooms(runtime.database, "spc_one", velocity=Velocity(tips=1, seconds=60))
+    over = [(await tip(runtime, 500)).payment.id]
+    await runtime.database.run(payments.cancel, over, SETTLEMENT, NOON)
+    with pytest.raises(TooManyTips):
+        await tip(runtime, 500)
 
 
 async def test_haste_has_to_wait_and_is_told_how_long(runtime: Runtime) -> None:

@@ -117,6 +117,7 @@ async def test_the_sql_to_run_by_hand_makes_the_same_schema(fresh: Fresh, empty:
 async def test_a_migration_waits_for_a_lock_two_seconds_and_lets_go_of_its_own(
     fresh: Fresh,
 ) -> None:
+    await asyncio.to_thread(migrations.downgrade, fresh.owner, APP, "0004")  # which meets the lock
     before = await shape(fresh.owner)
     async with books.connected(fresh.owner) as reader, books.undone(reader):
         await reader.execute("LOCK TABLE tips IN ACCESS SHARE MODE")

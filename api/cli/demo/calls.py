@@ -1,6 +1,7 @@
 """Calls of the platform's backend and of Stripe's payers: repeated while there is no answer."""
 
 import asyncio
+import secrets
 from typing import Any
 
 import httpx
@@ -21,9 +22,10 @@ class CardRefused(Refused):
 
 async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """The answer to a request, which is simply sent again while it cannot be answered yet."""
+    key = {"Idempotency-Key": secrets.token_hex(16)}  # one for all repetitions
     for attempt in range(100):
         try:
-            answer = await client.post(path, json=body)
+            answer = await client.post(path, json=body, headers=key)
         except httpx.TransportError as error:
             raise WentWrong(what=path, status="nothing", body=repr(error)) from error
         if answer.is_success:
