@@ -7,11 +7,14 @@ from api.schemas.common import Output, Paging, Seconds, Text
 from takings.payments import tables
 
 
+State = Literal["open", "processing", "authorised", "capturing", "paid", "cancelled"]
+
+
 class PaymentFilter(Paging):
     """Which payments are wanted."""
 
     listener: Text | None = None
-    state: Literal["open", "authorised", "processing", "paid", "cancelled"] | None = None
+    state: State | None = None
 
 
 class Allotment(Output):
@@ -82,7 +85,7 @@ class Payment(Output):
     created: Seconds
     listener: str
     surface: str
-    state: str
+    state: State
     amount: int
     currency: str
     fees_covered: int

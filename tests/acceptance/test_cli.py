@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import httpx
 import psutil
 import pytest
 
-from api import keys
 from api.runtime import Runtime
 from api.settings import Settings
 from sandbox.control import Sandbox
@@ -215,41 +213,6 @@ async def test_events_are_listed_shown_and_replayed(
     assert rows[0].status == "received"
     await stories.worker.drain(runtime, runtime.now())
     assert await stories.told(runtime.database) == before
-
-
-async def test_a_key_is_issued_listed_and_revoked(cli: Cli, runtime: Runtime) -> None:
-    issued = await cli("keys", "issue", "backend")
-    secret = issued.out.strip()
-    assert secret.startswith("tk_test_")
-    keyring = keys.Keyring(runtime.database)
-    assert await keyring.find(secret, runtime.now())
-    [listed] = (await cli("keys", "list", "--json")).json["data"]
-    assert (listed["name"], listed["scopes"]) == ("backend", ["admin"])
-    assert secret not in json.dumps(listed)
-    assert (await cli("keys", "revoke", listed["id"])).code == 0
-    keyring.forget()
-    assert not await keyring.find(secret, runtime.now())
-    noted = await runtime.database.fetch("SELECT actor, operation, target FROM acts ORDER BY id")
-    assert {(row.operation, row.target) for row in noted} == {
-        ("keys.issue", listed["id"]),
-        ("keys.revoke", listed["id"]),
-    }
-    assert all(row.actor.startswith("cli:") for row in noted)
-
-
-async def test_a_key_opens_what_its_scopes_name_and_another_takes_its_place(
-    cli: Cli, runtime: Runtime
-) -> None:
-    secret = (await cli("keys", "issue", "bot", "--scope", "tips", "--scope", "spaces")).out.strip()
-    [old] = (await cli("keys", "list", "--json")).json["data"]
-    assert old["scopes"] == ["tips", "spaces"]
-    made = (await cli("keys", "rotate", old["id"], "--hours", "1", "--json")).json
-    assert made["scopes"] == old["scopes"]
-    keyring, now = keys.Keyring(runtime.database), runtime.now()
-    for minutes, opens in ((59, True), (61, False)):
-        found = await keyring.find(secret, now + timedelta(minutes=minutes))
-        assert (found is not None) is opens
-        assert await keyring.find(made["secret"], now + timedelta(minutes=minutes))
 
 
 @pytest.mark.parametrize(

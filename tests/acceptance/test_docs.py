@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 import typer
 
+from api import app as service
+from api import gauges, operations
 from api.checks import CHECKS
 from api.cli import app
 from api.metrics import GAUGES
@@ -332,7 +334,21 @@ def of_gauges() -> list[list[str]]:
     return [[" ".join([f"`{name}`", *labels]), text] for name, (text, labels) in GAUGES.items()]
 
 
+def of_operations() -> list[list[str]]:
+    """The stable ids of the operations, and what the door asks for each."""
+    found = []
+    for resource in (*service.RESOURCES, gauges):
+        prefix = "" if resource is gauges else "/v1"
+        for route in resource.router.routes:
+            [method], said = route.methods, route.openapi_extra
+            key = {"GET": ""}.get(method, "required" if said["x-moves-money"] else "taken")
+            place, name = f"`{method} {prefix}{route.path}`", f"`{operations.named(route)}`"
+            found.append([name, place, " or ".join(said["x-scopes"]), key])
+    return found
+
+
 TABLES = {
+    "operations": of_operations,
     "accounts": of_accounts,
     "settings": of_settings,
     "categories": of_categories,
