@@ -10,7 +10,12 @@ from api.operations import Operation, operation
 router = APIRouter(route_class=Operation, tags=["metrics"])
 
 
-@router.get("/metrics", response_class=Response, **operation("finance"))
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {metrics.MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    **operation("finance"),
+)
 async def scrape(here: Here) -> Response:
     """The books' health and the service's, in Prometheus's text."""
     text = await metrics.exposition(here.database, here.now())

@@ -6,7 +6,6 @@ from typing import Literal, Self
 from api.schemas.common import Output, Paging, Seconds, Text
 from takings.payments import tables
 
-
 State = Literal["open", "processing", "authorised", "capturing", "paid", "cancelled"]
 
 

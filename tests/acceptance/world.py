@@ -93,12 +93,15 @@ async def inside(runtime: Runtime, box: Sandbox) -> AsyncIterator[World]:
     clock = lambda: datetime.now(UTC) + world.ahead  # noqa: E731 - it reads the world's clock
     runtime = replace(runtime, clock=clock)
     made = app.create(runtime)
-    transport = httpx.ASGITransport(made)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://takings.test", headers=headers
-    ) as client:
+    async with calling(made, headers) as client:
         world = World(runtime, box, made, client)
         yield world
+
+
+def calling(made: FastAPI, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+    """A client of a service in this process."""
+    transport = httpx.ASGITransport(made)
+    return httpx.AsyncClient(transport=transport, base_url="http://takings", headers=headers)
 
 
 @asynccontextmanager

@@ -6,9 +6,11 @@ import typer
 from rich.markup import escape
 
 from api.cli import loop, output
-from api.cli.demo import closing, evening, report
+from api.cli.demo import closing, evening, regulars, report
 from api.cli.demo.stage import Stage, staged
 from api.settings import made
+
+REGULARS = 10  # one in so many
 
 
 @loop.awaited
@@ -39,6 +41,7 @@ async def _play(stage: Stage, seed: int, listeners: int) -> bool:
     """The whole evening; whether everything came out right."""
     rooms = await evening.open_rooms(stage)
     played = await evening.play(stage, evening.wishes(rooms, listeners, seed))
+    await regulars.come(stage, rooms, played, many=-(-listeners // REGULARS))
     lost = await closing.find_lost(stage)
     await closing.refund_some(stage, played)
     await closing.end(stage, rooms)

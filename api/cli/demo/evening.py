@@ -57,6 +57,7 @@ class Played:
 
     paid: dict[str, Wish] = field(default_factory=dict)  # by tip
     payments: dict[str, str] = field(default_factory=dict)  # by tip
+    on_tabs: dict[str, Wish] = field(default_factory=dict)  # by tip
     refunded: list[Money] = field(default_factory=list)
     declined: int = 0
 
@@ -140,7 +141,7 @@ async def _pay(stage: Stage, wish: Wish, played: Played) -> None:
         "surface": wish.surface,
     }
     if wish.surface == "saved":
-        body |= await _saved(stage, wish.card)
+        body |= await saved(stage, wish.card)
     if wish.surface == "checkout":
         body |= {"success_url": "https://example.com/thanks", "cancel_url": "https://example.com"}
     try:
@@ -164,7 +165,7 @@ async def _pay(stage: Stage, wish: Wish, played: Played) -> None:
     played.payments[wish.id] = tip["payment"]
 
 
-async def _saved(stage: Stage, card: str) -> dict[str, str]:
+async def saved(stage: Stage, card: str) -> dict[str, str]:
     """A customer of the platform's at Stripe, with a saved card."""
     customer = (await stage.stripe.post("/v1/customers")).json()["id"]
     attached = await stage.stripe.post(

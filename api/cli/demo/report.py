@@ -32,8 +32,8 @@ async def reckoning(stage: Stage, played: Played, lost: int, still_open: Sequenc
         output.console.print(f"[red]✗ {escape(what)}[/]")
     if not wrong:
         output.console.print(
-            f"[green]✓ {len(played.paid)} tips paid, all settled; the hosts have what the "
-            "listeners gave, less what went back.[/]",
+            f"[green]✓ {len(played.paid)} tips paid, all settled; {len(played.on_tabs)} more on "
+            "tabs; the hosts have what the listeners gave, less what went back.[/]",
             soft_wrap=True,
         )
     return not wrong and all(finding.holds for finding in found)
@@ -70,14 +70,14 @@ async def _hosts(stage: Stage) -> Counter[str]:
 
 
 async def _unsettled(stage: Stage, played: Played) -> list[str]:
-    rows = await stage.runtime.database.fetch(UNSETTLED, list(played.paid))
+    rows = await stage.runtime.database.fetch(UNSETTLED, [*played.paid, *played.on_tabs])
     return [f"{row.id} was paid, but is not settled." for row in rows]
 
 
 def misplaced(played: Played, owed: Counter[str]) -> list[str]:
     """Where the hosts' money is not what the listeners remember to have given and got back."""
     given: Counter[str] = Counter()
-    for wish in played.paid.values():
+    for wish in (*played.paid.values(), *played.on_tabs.values()):
         given[wish.money.currency] += wish.money.minor
     for money in played.refunded:
         given[money.currency] -= money.minor
