@@ -43,16 +43,17 @@ class Purse:
     left: int = 0
     full_until: datetime | None = None  # an old block is worth nothing
     spent_until: datetime | None = None
-    filling: asyncio.Task[None] | None = field(default=None, repr=False)
+    filling: asyncio.Task[bool] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left to an actor, for the headers of an answer."""
+    """What is left to an actor, for the headers of an answer; nothing, if they have to wait."""
 
     most: int
     left: int
     reset_s: int
+    wait_s: int = 0
 
     def headers(self) -> dict[str, str]:
         """The IETF's fields (draft-ietf-httpapi-ratelimit-headers)."""
@@ -60,6 +61,13 @@ class Allowance:
             "RateLimit-Policy": f'"default";q={self.most};w={WINDOW.seconds}',
             "RateLimit": f'"default";r={self.left};t={self.reset_s}',
         }
+
+    def check(self) -> None:
+        """Nothing happens if the request may be made; else TooManyRequests."""
+        if self.wait_s:
+            raise TooManyRequests(
+                most=self.most, seconds=WINDOW.seconds, retry_after_s=self.wait_s
+            )
 
 
 class Limits:
@@ -73,26 +81,30 @@ class Limits:
         self._purses: dict[str, Purse] = {}
 
     async def take(self, actor: str, now: datetime) -> Allowance:
-        """One request of an actor's; raises TooManyRequests."""
+        """One request of an actor's, or how long to wait for it."""
         purse = self._purses.setdefault(actor, Purse())
         if purse.full_until is not None and purse.full_until <= now:
             purse.left = 0
-        if purse.left <= self._block // 2 and purse.filling is None:
-            purse.filling = asyncio.create_task(self._fill(actor, purse, now))
-        if purse.left == 0 and purse.filling is not None:
-            await asyncio.shield(purse.filling)
-        if purse.left == 0:
-            raise TooManyRequests(
-                most=self._most, seconds=WINDOW.seconds, retry_after_s=self._wait_s(purse, now)
-            )
+        if purse.left <= self._block // 2:
+            self._filling(actor, purse, now)
+        while purse.left == 0:  # whoever waits longest may find the block used up by others
+            filling = self._filling(actor, purse, now)
+            if filling is None or not await asyncio.shield(filling):
+                return Allowance(self._most, 0, self._reset_s(purse, now), self._wait_s(purse, now))
         purse.left -= 1
         return Allowance(self._most, self._left(purse, now), self._reset_s(purse, now))
 
-    async def _fill(self, actor: str, purse: Purse, now: datetime) -> None:
+    def _filling(self, actor: str, purse: Purse, now: datetime) -> asyncio.Task[bool] | None:
+        """The next block on its way; None where we know already that there is none."""
+        if purse.filling is None and self._opens_at(purse, now) <= now:
+            purse.filling = asyncio.create_task(self._fill(actor, purse, now))
+        return purse.filling
+
+    async def _fill(self, actor: str, purse: Purse, now: datetime) -> bool:
+        """Whether there was another block."""
         try:
-            price = self._each * self._block
-            rows = await self._database.fetch(LEASE, actor, now, price, WINDOW)
-            if rows:
+            rows = await self._database.fetch(LEASE, actor, now, self._each * self._block, WINDOW)
+            if filled := bool(rows):
                 purse.left += self._block
                 purse.full_until = now + WINDOW
             else:
@@ -100,6 +112,9 @@ class Limits:
             purse.spent_until = rows[0].spent_until if rows else None
         except Unavailable:
             purse.left += 1  # nobody is refused for what we cannot know; the act itself will say
+            return True
+        else:
+            return filled
         finally:
             purse.filling = None
 
@@ -114,5 +129,8 @@ class Limits:
 
     def _wait_s(self, purse: Purse, now: datetime) -> int:
         """When the next block is there."""
-        spent = max(purse.spent_until or now, now)
-        return max(1, math.ceil((spent + self._each * self._block - WINDOW - now).total_seconds()))
+        return max(1, math.ceil((self._opens_at(purse, now) - now).total_seconds()))
+
+    def _opens_at(self, purse: Purse, now: datetime) -> datetime:
+        """Before that there is no block: others can only have spent more than we know of."""
+        return (purse.spent_until or now) + self._each * self._block - WINDOW

@@ -107,7 +107,9 @@ class Door:
         structlog.contextvars.bind_contextvars(actor=caller.id)
         request.state.caller = caller
         headers[versions.HEADER] = versions.asked(given.get(versions.HEADER), caller.version)
-        headers |= (await self._limits.take(caller.id, now)).headers()
+        allowance = await self._limits.take(caller.id, now)
+        headers |= allowance.headers()
+        allowance.check()
         caller.check(rules.operation, rules.scopes)
 
     async def _once(self, rules: Rules, request: Request, handle: Handle) -> Response:

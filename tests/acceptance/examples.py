@@ -12,6 +12,7 @@ from typing import Any, Final
 import httpx
 
 from api import keys
+from api.acts import HEADER
 from takings.money import Money
 from takings.spaces import hosts, spaces
 from tests.acceptance.world import World
@@ -196,3 +197,24 @@ def missing(world: World) -> set[str]:
 
 
 TO_ADD: Final = "give {} an Example in STORY of tests/acceptance/examples.py"
+
+
+def streams(world: World, operation: str) -> bool:
+    """Whether the answer never ends."""
+    *_, said = world.operations()[operation]
+    return "text/event-stream" in said["responses"]["200"]["content"]
+
+
+async def told(world: World) -> None:
+    """The whole story: afterwards there is something at every address."""
+    unknown = missing(world)
+    assert not unknown, TO_ADD.format(unknown)
+    for example in STORY:
+        await example.ready(world)
+        if streams(world, example.operation):
+            continue
+        headers = {HEADER: f"told {example.operation}"}
+        answer = await world.client.send(example.request(world, headers=headers))
+        assert answer.is_success, answer.text
+        if answer.headers["content-type"] == "application/json":
+            example.learn(world, answer.json())

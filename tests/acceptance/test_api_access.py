@@ -18,7 +18,7 @@ from api import app, document, keys, operations, serving, versions
 from api.acts import HEADER
 from api.keys import SCOPES
 from api.runtime import Runtime
-from tests.acceptance.examples import STORY, TO_ADD, Example, missing
+from tests.acceptance.examples import STORY, Example, streams, told
 from tests.acceptance.world import World, calling
 
 HOUR = timedelta(hours=1)
@@ -28,29 +28,8 @@ OPEN = {"/v1/openapi.json", "/healthz", "/readyz"}
 async def key(world: World, *scopes: str, **named: Any) -> str:
     """The secret of a new key."""
     runtime = world.runtime
-    told = {"scopes": scopes or ("admin",), **named}
-    return (await keys.issue(runtime.database, "one", **told, now=runtime.now()))[1]
-
-
-async def everything(world: World) -> None:
-    """The whole story is told: there is something at every address."""
-    unknown = missing(world)
-    assert not unknown, TO_ADD.format(unknown)
-    for example in STORY:
-        await example.ready(world)
-        if streams(world, example):
-            continue
-        headers = {HEADER: f"first {example.operation}"}
-        answer = await world.client.send(example.request(world, headers=headers))
-        assert answer.is_success, answer.text
-        if example.keeps or answer.headers["content-type"] == "application/json":
-            example.learn(world, answer.json())
-
-
-def streams(world: World, example: Example) -> bool:
-    """Whether the answer never ends."""
-    *_, said = world.operations()[example.operation]
-    return "text/event-stream" in said["responses"]["200"]["content"]
+    given = {"scopes": scopes or ("admin",), **named}
+    return (await keys.issue(runtime.database, "one", **given, now=runtime.now()))[1]
 
 
 async def ask(
@@ -85,7 +64,7 @@ async def wrong_keys(world: World) -> Mapping[str, tuple[str | None, str]]:
 
 
 async def test_a_wrong_key_opens_no_operation_and_nothing_is_written(world: World) -> None:
-    await everything(world)
+    await told(world)
     wrong = await wrong_keys(world)
     before, moved = await world.rows(), world.moved()
     for example in STORY:
@@ -96,7 +75,7 @@ async def test_a_wrong_key_opens_no_operation_and_nothing_is_written(world: Worl
 
 
 async def test_each_scope_opens_the_operations_that_list_it_and_no_others(world: World) -> None:
-    await everything(world)
+    await told(world)
     secrets = {scope: await key(world, scope) for scope in SCOPES}
     before, moved = await world.rows(), world.moved()
     listed = {}
@@ -107,26 +86,25 @@ async def test_each_scope_opens_the_operations_that_list_it_and_no_others(world:
             answered = await ask(example, world, secrets[scope])
             assert answered == (403, "scope_missing"), f"{example.operation} with {scope}"
     assert (await world.rows(), world.moved()) == (before, moved)
-    for example in (one for one in STORY if not streams(world, one)):
+    for example in (one for one in STORY if not streams(world, one.operation)):
         for scope in sorted(listed[example.operation]):
             status, code = await ask(example, world, secrets[scope])
             assert status not in {401, 500} and code != "scope_missing", (example, scope, code)
 
 
 async def test_every_operation_says_its_version_and_knows_no_other(world: World) -> None:
-    await everything(world)
-    before, moved = await world.rows(), world.moved()
+    await told(world)
     secret = await key(world)
-    before = await world.rows()
+    before, moved = await world.rows(), world.moved()
     for example in STORY:
         answered = await ask(example, world, secret, **{versions.HEADER: "2020-01-01"})
         assert answered == (400, "unknown_version"), example.operation
     assert (await world.rows(), world.moved()) == (before, moved)
-    for example in (one for one in STORY if not streams(world, one)):
+    for example in (one for one in STORY if not streams(world, one.operation)):
         headers = {HEADER: "version", versions.HEADER: versions.VERSIONS[0]}
-        told = await world.client.send(example.request(world, headers=headers))
-        assert told.headers[versions.HEADER] == versions.VERSIONS[0], example.operation
-        assert told.headers["request-id"]
+        answer = await world.client.send(example.request(world, headers=headers))
+        assert answer.headers[versions.HEADER] == versions.VERSIONS[0], example.operation
+        assert answer.headers["request-id"]
 
 
 async def let_in(client: httpx.AsyncClient) -> bool:

@@ -60,7 +60,7 @@ class Watch:
 Act = Callable[[Example, World], Awaitable[Any]]
 
 
-async def told(world: World, act: Act) -> None:
+async def acted(world: World, act: Act) -> None:
     """The story, each act of it done in that way; it says what the act was answered."""
     unknown = missing(world)
     assert not unknown, TO_ADD.format(unknown)
@@ -101,7 +101,7 @@ async def once(server: Server, template: str) -> AsyncIterator[dict[str, Effect]
         return answer.json()
 
     async with elsewhere(server, template) as world:
-        await told(world, act)
+        await acted(world, act)
     yield found
 
 
@@ -140,7 +140,7 @@ async def test_fifty_equal_requests_at_once_are_one_act_on_every_operation(
         return again.json()
 
     async with calling(app.create(world.runtime)) as other:  # as if in another process
-        await told(world, act)
+        await acted(world, act)
 
 
 async def test_what_moves_money_asks_for_a_key_and_a_key_is_free_until_something_begins(
@@ -164,7 +164,7 @@ async def test_what_moves_money_asks_for_a_key_and_a_key_is_free_until_something
         assert await watch.effect() == once[example.operation], example.operation
         return right.json()
 
-    await told(world, act)
+    await acted(world, act)
 
 
 class Killed(BaseException):
@@ -213,7 +213,7 @@ async def test_who_dies_between_effect_and_answer_is_finished_once_when_the_leas
         assert await watch.effect() == once[example.operation], example.operation
         return late.json()
 
-    await told(world, act)
+    await acted(world, act)
 
 
 async def test_a_failure_after_the_effect_leaves_a_point_from_which_the_same_key_goes_on(
@@ -230,7 +230,7 @@ async def test_a_failure_after_the_effect_leaves_a_point_from_which_the_same_key
         assert await watch.effect() == once[example.operation], example.operation
         return again.json()
 
-    await told(world, act)
+    await acted(world, act)
 
 
 STRUCK = ("timeout_with_effect", "timeout_without_effect", "503")
@@ -259,7 +259,7 @@ async def test_whatever_stripe_does_the_same_key_goes_on_and_stripe_does_it_once
         assert await watch.effect() == once[in_the_end(example)], example.operation
         return again.json()
 
-    await told(world, act)
+    await acted(world, act)
     assert {"tips.send", "tabs.open", "refunds.refund"} <= set(stood)
 
 
