@@ -6,8 +6,9 @@
     left off                 a crash, a 5xx: the next try finishes what this one began
 
 The actor and the idempotency key name the act; a request without a key is an act of its own.  While
-an act is in flight nobody else begins it.  What it makes has ids made of its name, so that a second
-try meets what the first one left.  Acts are written many at a time.
+an act is in flight nobody else begins it; where it takes so long that somebody does, the last to
+begin is the one whose answer counts.  What it makes has ids made of its name, so that a second try
+meets what the first one left.  Acts are written many at a time.
 """
 
 import hashlib
@@ -31,6 +32,7 @@ KEPT: Final = timedelta(days=7)
 
 HEADER: Final = "Idempotency-Key"
 LONGEST: Final = 255
+BATCH: Final = 5_000
 
 
 class IdempotencyKeyMissing(Invalid):
@@ -83,6 +85,7 @@ class Answer:
     status: int
     media: str | None = None
     body: bytes | None = None
+    etag: str | None = None
     open: bool = False
 
 
@@ -102,9 +105,9 @@ WITH asked AS (
          attempts = a.attempts + 1
    WHERE a.answer IS NULL AND a.leased_until <= excluded.begun_at
      AND (a.fingerprint = excluded.fingerprint OR a.fingerprint = '')
-  RETURNING actor, key
+  RETURNING actor, key, begun_at, attempts
 )
-SELECT q.id, b.key IS NOT NULL AS ours, k.begun_at, k.status, k.media, k.answer,
+SELECT q.id, b.key IS NOT NULL AS ours, b.begun_at, b.attempts, k.status, k.media, k.answer, k.etag,
        k.fingerprint
   FROM asked q
   LEFT JOIN begun b ON b.actor = q.actor AND b.key = q.key
@@ -113,15 +116,21 @@ SELECT q.id, b.key IS NOT NULL AS ours, k.begun_at, k.status, k.media, k.answer,
 
 FINISH = """
 UPDATE acts a
-   SET status = e.status, media = e.media, answer = e.body, ended_at = $7,
-       leased_until = CASE WHEN e.body IS NULL THEN $7 ELSE a.leased_until END,
+   SET status = e.status, media = e.media, answer = e.body, etag = e.etag, ended_at = $9,
+       leased_until = CASE WHEN e.body IS NULL THEN $9 ELSE a.leased_until END,
        fingerprint = CASE WHEN e.open THEN '' ELSE a.fingerprint END
-  FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::bytea[], $6::boolean[])
-    AS e (actor, key, status, media, body, open)
- WHERE a.actor = e.actor AND a.key = e.key
+  FROM unnest($1::text[], $2::text[], $3::integer[], $4::smallint[], $5::text[], $6::bytea[],
+              $7::text[], $8::boolean[])
+    AS e (actor, key, attempt, status, media, body, etag, open)
+ WHERE a.actor = e.actor AND a.key = e.key AND a.attempts = e.attempt
 """
 
-FORGET = "UPDATE acts SET answer = NULL WHERE answer IS NOT NULL AND ended_at < $1 RETURNING id"
+FORGET = """
+UPDATE acts SET answer = NULL
+ WHERE id IN (SELECT id FROM acts WHERE answer IS NOT NULL AND ended_at < $1
+               ORDER BY ended_at LIMIT $2)
+RETURNING id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,7 @@ class Started:
     actor: str
     key: str
     begun_at: datetime
+    attempt: int
 
     def id(self, prefix: str) -> str:
         """The id of what this act makes: every try makes the same."""
@@ -143,7 +153,7 @@ class Acts:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._starting: Batcher[Act, Answer | Started] = Batcher(self._start)
-        self._finishing: Batcher[tuple[Act, Answer, datetime], None] = Batcher(self._finish)
+        self._finishing: Batcher[tuple[Started, Answer, datetime], None] = Batcher(self._finish)
 
     async def start(self, act: Act) -> Answer | Started:
         """The answer that the act has already, or that it is ours to do now.
@@ -152,8 +162,8 @@ class Acts:
         """
         return await self._starting.put(act)
 
-    async def finish(self, act: Act, answer: Answer, now: datetime) -> None:
-        """Write down what it came to, before anybody is told."""
+    async def finish(self, act: Started, answer: Answer, now: datetime) -> None:
+        """Write down what it came to, before anybody is told, unless it was begun again since."""
         await self._finishing.put((act, answer, now))
 
     async def _start(self, acts: Sequence[Act]) -> Sequence[Answer | Started | Exception]:
@@ -172,23 +182,25 @@ class Acts:
             if row.ours:
                 same = leader.fingerprint == act.fingerprint
                 again = InFlight() if same else IdempotencyKeyReused()
-                started = Started(act.actor, act.key, row.begun_at or act.begun_at)
+                started = Started(act.actor, act.key, row.begun_at, row.attempts)
                 answers.append(started if act is leader else again)
             elif row.fingerprint is not None and bytes(row.fingerprint) != act.fingerprint:
                 answers.append(InFlight() if row.fingerprint == b"" else IdempotencyKeyReused())
             elif row.answer is None:
                 answers.append(InFlight())
             else:
-                answers.append(Answer(row.status, row.media, bytes(row.answer)))
+                answers.append(Answer(row.status, row.media, bytes(row.answer), row.etag))
         return answers
 
-    async def _finish(self, ended: Sequence[tuple[Act, Answer, datetime]]) -> Sequence[None]:
+    async def _finish(self, ended: Sequence[tuple[Started, Answer, datetime]]) -> Sequence[None]:
         columns = [
             [act.actor for act, _, _ in ended],
             [act.key for act, _, _ in ended],
+            [act.attempt for act, _, _ in ended],
             [answer.status for _, answer, _ in ended],
             [answer.media for _, answer, _ in ended],
             [answer.body for _, answer, _ in ended],
+            [answer.etag for _, answer, _ in ended],
             [answer.open for _, answer, _ in ended],
         ]
         await self._database.fetch(FINISH, *columns, max(now for _, _, now in ended))
@@ -211,7 +223,10 @@ async def note(
 
 async def forget_answers(database: Database, *, now: datetime) -> int:
     """Erase the answers whose time is over, for they hold what people wrote; say how many."""
-    return len(await database.fetch(FORGET, now - KEPT))
+    forgotten = 0
+    while rows := await database.fetch(FORGET, now - KEPT, BATCH):
+        forgotten += len(rows)
+    return forgotten
 
 
 def checked(key: str | None, *, moves_money: bool) -> str | None:
@@ -223,8 +238,12 @@ def checked(key: str | None, *, moves_money: bool) -> str | None:
     return key
 
 
-def fingerprint(operation: str, target: str, body: bytes) -> bytes:
-    """What makes two requests the same: what they ask, and the body whatever its spaces."""
+def fingerprint(operation: str, target: str, seen: str, body: bytes) -> bytes:
+    """What makes two requests the same: what they ask, of which version, and the body.
+
+    The spaces in a body do not matter.
+    """
     with suppress(orjson.JSONDecodeError):  # what is not JSON is taken byte for byte
         body = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(b"\n".join((operation.encode(), target.encode(), body))).digest()
+    head = (one.encode() for one in (operation, target, seen))
+    return hashlib.sha256(b"\n".join((*head, body))).digest()

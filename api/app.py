@@ -73,6 +73,6 @@ def create(runtime: Runtime) -> FastAPI:
         everything.include_router(resource.router)
     app.include_router(everything)
     app.include_router(health.router)
-    app.include_router(gauges.router)
+    app.include_router(gauges.router, dependencies=[Depends(auth.caller)])
     app.include_router(reference.router)
     return app

@@ -45,7 +45,7 @@ class ScopeMissing(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The API key by which a request came: the actor of what it does."""
+    """Who asks: the actor of what they do, who stays the same while keys are rotated."""
 
     id: str
     name: str
@@ -60,16 +60,17 @@ class Caller:
 
 async def known(keyring: Keyring, header: str | None, now: datetime, *, live: bool) -> Caller:
     """The caller that an Authorization header names; raises Unproven."""
-    scheme, _, secret = (header or "").partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
+    scheme, _, told = (header or "").partition(" ")
+    secret = told.strip()
+    if scheme.lower() != "bearer" or not secret:
         raise MissingKey
     mode, ours = secret.startswith("tk_live_"), {True: "live", False: "test"}
     if mode != live and secret.startswith(("tk_live_", "tk_test_")):
         raise WrongMode(theirs=ours[mode], ours=ours[live])
-    found = await keyring.find(secret.strip(), now)
+    found = await keyring.find(secret, now)
     if found is None or found.live != live:
         raise UnknownKey
-    return Caller(found.id, found.name, frozenset(found.scopes), found.version)
+    return Caller(found.actor, found.name, frozenset(found.scopes), found.version)
 
 
 BEARER = HTTPBearer(auto_error=False, description="An API key: tk_test_… or tk_live_…")

@@ -29,6 +29,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api.acts import BadIdempotencyKey, IdempotencyKeyMissing, IdempotencyKeyReused
 from api.auth import Unproven
@@ -55,6 +56,7 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+TOLD = 20  # faults of one request: a body may have as many as it has bytes
 
 
 class BodyTooLarge(Invalid):
@@ -103,11 +105,30 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     Exception: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
-ROUTER_CODES: Mapping[int, str] = {
-    HTTPStatus.BAD_REQUEST: "malformed_request",
-    HTTPStatus.NOT_FOUND: "no_such_route",
-    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+ROUTER: Mapping[int, tuple[str, str, str]] = {
+    HTTPStatus.BAD_REQUEST: (
+        "malformed_request",
+        "The request could not be read.",
+        "Send one JSON object, in UTF-8.",
+    ),
+    HTTPStatus.NOT_FOUND: (
+        "no_such_route",
+        "Nothing is at this address.",
+        "Look for the operation in the reference at /docs.",
+    ),
+    HTTPStatus.METHOD_NOT_ALLOWED: (
+        "method_not_allowed",
+        "The address exists, and is not asked in this way.",
+        "The Allow header names the ways.",
+    ),
 }
+"""What the router says: a code, what it means, what to do."""
+
+WORDS: Mapping[str, str] = {
+    "extra_forbidden": "Nothing of this name is taken here",
+    "model_attributes_type": "Input should be an object",
+}
+"""Pydantic's words for its own kinds of fault, where a caller would not understand them."""
 
 
 def install(app: FastAPI) -> None:
@@ -186,8 +207,8 @@ def _invalid(scope: Mapping[str, Any], error: RequestValidationError) -> Respons
     kind = Headers(scope=dict(scope)).get("content-type", "of no stated type")
     if "json" not in kind and any(tuple(one["loc"]) == ("body",) for one in found):
         return answer(scope, NotJson(kind=_plain(kind)))
-    faults = [_fault(one["loc"], one["msg"]) for one in found]
-    named = [str(one["loc"][1]) for one in found if len(one["loc"]) > 1]
+    faults = [_fault(one["loc"], _in_words(one)) for one in found[:TOLD]]
+    named = [str(one["loc"][1]) for one in found[:TOLD] if len(one["loc"]) > 1]
     return problem(
         scope,
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -196,6 +217,10 @@ def _invalid(scope: Mapping[str, Any], error: RequestValidationError) -> Respons
         param=_plain(named[0]) if named else None,
         errors=faults,
     )
+
+
+def _in_words(fault: Mapping[str, Any]) -> str:
+    return WORDS.get(fault["type"]) or str(fault["msg"]).removeprefix("Value error, ")
 
 
 def _fault(place: Iterable[Any], detail: str) -> Fault:
@@ -215,6 +240,15 @@ def _routing(scope: Mapping[str, Any], error: HTTPException) -> Response:
     """What the router says: no such route, no such method, a body that cannot be read."""
     if isinstance(error.__cause__, TakingsError):
         return answer(scope, error.__cause__)
-    code = ROUTER_CODES.get(error.status_code, "http_error")
-    phrase = HTTPStatus(error.status_code).phrase
-    return problem(scope, error.status_code, code, f"{phrase}.", error.headers)
+    status = error.status_code
+    code, *told = ROUTER.get(status, ("http_error", f"{HTTPStatus(status).phrase}."))
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_ways(scope)))
+    return problem(scope, status, code, " ".join(told), headers)
+
+
+def _ways(scope: Mapping[str, Any]) -> set[str]:
+    """All methods of an address: the router names only those of the first route to it."""
+    there = (route for route in scope["app"].routes if route.matches(scope)[0] is not Match.NONE)
+    return {method for route in there for method in getattr(route, "methods", None) or ()}

@@ -25,7 +25,7 @@ async def expand(
     for each field, however long the list.
     """
     found = list(shown)
-    for field in (name.removeprefix(IN_LISTS) for name in asked):
+    for field in {name.removeprefix(IN_LISTS) for name in asked}:
         ids = {str(getattr(one, field)) for one in found}
         whole = await ways[field](session, ids)
         found = [one.model_copy(update={field: whole[getattr(one, field)]}) for one in found]

@@ -1,7 +1,9 @@
 """Keys to the service's door: random, shown once, stored as their hash, revoked at once.
 
-A key opens what its scopes name, in the mode that its prefix says.  Keys are looked up many at a
-time and remembered for a second; PostgreSQL says when one changes, and then all are forgotten.
+A key opens what its scopes name, in the mode that its prefix says.  A key and those that it was
+rotated into are one actor, so that what was begun with one is repeated with the next, and nobody is
+two people.  Keys are looked up many at a time and remembered for a second; PostgreSQL says when one
+changes, and then all are forgotten.
 """
 
 import hashlib
@@ -72,12 +74,12 @@ async def issue(
 async def rotate(
     database: Database, key_id: str, *, grace: timedelta = GRACE, now: datetime
 ) -> tuple[ApiKey, str]:
-    """A key like this one and its secret; the old one opens for a while longer, then no more."""
+    """A key of the same actor, and its secret; the old one opens for a while longer."""
 
     async def step(session: AsyncSession) -> tuple[ApiKey, str]:
         old = await _locked(session, key_id)
         old.expires_at = min(old.expires_at or now + grace, now + grace)
-        return _new(session, old.name, old.scopes, old.live, now)
+        return _new(session, old.name, old.scopes, old.live, now, actor=old.actor)
 
     return await database.run(step)
 
@@ -94,11 +96,19 @@ async def revoke(database: Database, key_id: str, *, now: datetime) -> ApiKey:
 
 
 def _new(
-    session: AsyncSession, name: str, scopes: Sequence[str], live: bool, now: datetime
+    session: AsyncSession,
+    name: str,
+    scopes: Sequence[str],
+    live: bool,
+    now: datetime,
+    *,
+    actor: str | None = None,
 ) -> tuple[ApiKey, str]:
     secret = f"tk_{'live' if live else 'test'}_{secrets.token_hex(RANDOM)}"
+    key_id = new_id("key")
     key = ApiKey(
-        id=new_id("key"),
+        id=key_id,
+        actor=actor or key_id,
         name=name,
         hash=digest(secret),
         hint=f"{secret[:8]}…{secret[-HINT:]}",
@@ -125,7 +135,7 @@ async def all(session: AsyncSession) -> Sequence[ApiKey]:  # noqa: A001 - read a
 
 
 FIND = """
-SELECT id, hash, name, scopes, live, version, expires_at FROM api_keys
+SELECT actor, hash, name, scopes, live, version, expires_at FROM api_keys
  WHERE hash = ANY($1::bytea[]) AND revoked_at IS NULL
 """
 

@@ -15,6 +15,9 @@ from takings.database import Database
 from takings.errors import Unavailable
 
 WINDOW: Final = timedelta(seconds=10)
+NEVER: Final = 2 * WINDOW
+"""So far ahead nothing is spent: some clock was, and nobody waits until it is that late."""
+
 BLOCKS: Final = 100
 """Into how many blocks a window is cut: what a process that dies takes with it."""
 
@@ -28,8 +31,10 @@ class TooManyRequests(Unavailable):
 
 LEASE = """
 INSERT INTO limits AS l (actor, spent_until) VALUES ($1, $2::timestamptz + $3::interval)
-ON CONFLICT (actor) DO UPDATE SET spent_until = greatest(l.spent_until, $2) + $3
- WHERE greatest(l.spent_until, $2) + $3 <= $2 + $4::interval
+ON CONFLICT (actor) DO UPDATE
+   SET spent_until = CASE WHEN l.spent_until > $2 + $5::interval THEN $2
+                          ELSE greatest(l.spent_until, $2) END + $3
+ WHERE greatest(l.spent_until, $2) + $3 <= $2 + $4::interval OR l.spent_until > $2 + $5
 RETURNING spent_until
 """
 
@@ -65,9 +70,7 @@ class Allowance:
     def check(self) -> None:
         """Nothing happens if the request may be made; else TooManyRequests."""
         if self.wait_s:
-            raise TooManyRequests(
-                most=self.most, seconds=WINDOW.seconds, retry_after_s=self.wait_s
-            )
+            raise TooManyRequests(most=self.most, seconds=WINDOW.seconds, retry_after_s=self.wait_s)
 
 
 class Limits:
@@ -85,6 +88,8 @@ class Limits:
         purse = self._purses.setdefault(actor, Purse())
         if purse.full_until is not None and purse.full_until <= now:
             purse.left = 0
+        if purse.spent_until is not None and purse.spent_until > now + NEVER:
+            purse.spent_until = None
         if purse.left <= self._block // 2:
             self._filling(actor, purse, now)
         while purse.left == 0:  # whoever waits longest may find the block used up by others
@@ -103,7 +108,8 @@ class Limits:
     async def _fill(self, actor: str, purse: Purse, now: datetime) -> bool:
         """Whether there was another block."""
         try:
-            rows = await self._database.fetch(LEASE, actor, now, self._each * self._block, WINDOW)
+            price = self._each * self._block
+            rows = await self._database.fetch(LEASE, actor, now, price, WINDOW, NEVER)
             if filled := bool(rows):
                 purse.left += self._block
                 purse.full_until = now + WINDOW

@@ -15,10 +15,12 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api import acts, auth, errors, metrics, versions
 from api.acts import Act, Acts, Answer
+from api.auth import Caller
 from api.keys import Keyring, Scope
 from api.limits import Limits
 from api.runtime import Runtime
@@ -91,19 +93,20 @@ class Door:
                 response = await handle(request)
             else:
                 response = await self._once(rules, request, handle)
+        except ClientDisconnect:
+            raise  # nobody is there to hear an answer
         except Exception as error:  # noqa: BLE001 - whatever it is, it has an answer
             response = errors.answer(request.scope, error)
         response.headers.update(headers)
         took_s = time.perf_counter() - start
         metrics.REQUESTS.seen(rules.operation, response.status_code, took_s)
-        log.info("request", status=response.status_code, took_ms=round(took_s * 1000, 1))
+        log.info("request", status=int(response.status_code), took_ms=round(took_s * 1000, 1))
         return response
 
     async def _admit(self, rules: Rules, request: Request, headers: dict[str, str]) -> None:
         """Who it is, in which version they are answered, whether they may."""
         now, given = self._runtime.now(), request.headers
-        live = self._runtime.stripe.live
-        caller = await auth.known(self.keyring, given.get("authorization"), now, live=live)
+        caller = await self.known(request)
         structlog.contextvars.bind_contextvars(actor=caller.id)
         request.state.caller = caller
         headers[versions.HEADER] = versions.asked(given.get(versions.HEADER), caller.version)
@@ -112,13 +115,19 @@ class Door:
         allowance.check()
         caller.check(rules.operation, rules.scopes)
 
+    async def known(self, request: Request) -> Caller:
+        """Who is asking, as of this instant; raises Unproven."""
+        header, live = request.headers.get("authorization"), self._runtime.stripe.live
+        return await auth.known(self.keyring, header, self._runtime.now(), live=live)
+
     async def _once(self, rules: Rules, request: Request, handle: Handle) -> Response:
         """Do it, unless it has been done; then give the answer that it had."""
         key = acts.checked(request.headers.get(acts.HEADER), moves_money=rules.moves_money)
         act = await self._act(rules, request, key)
         started = await self._acts.start(act)
         if isinstance(started, Answer):
-            return Response(started.body, started.status, {REPLAYED: "true"}, started.media)
+            told = {REPLAYED: "true"} | ({"ETag": started.etag} if started.etag else {})
+            return Response(started.body, started.status, told, started.media)
         request.state.act = started
         try:
             response = await handle(request)
@@ -126,19 +135,22 @@ class Door:
         except Exception as error:  # noqa: BLE001 - it is answered, and the act left off
             response = errors.answer(request.scope, error)
             answer = kept(response, error)
-        await self._acts.finish(act, answer, self._runtime.now())
+        await self._acts.finish(started, answer, self._runtime.now())
         return response
 
     async def _act(self, rules: Rules, request: Request, key: str | None) -> Act:
         name: str = request.state.request_id
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        query = request.scope["query_string"]
+        # As it was sent: decoded, it could hold what no database stores.
+        target = (request.scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
+        seen = request.headers.get("if-match", "")
         return Act(
             id=name,
             actor=request.state.caller.id,
             key=key or name,
             operation=rules.operation,
             target=target,
-            fingerprint=acts.fingerprint(rules.operation, target, await request.body()),
+            fingerprint=acts.fingerprint(rules.operation, target, seen, await request.body()),
             begun_at=self._runtime.now(),
         )
 
@@ -151,4 +163,5 @@ def kept(response: Response, error: Exception | None) -> Answer:
         isinstance(error, TakingsError) and not errors.retryable(type(error))
     ):
         return Answer(response.status_code)
-    return Answer(response.status_code, response.headers["content-type"], bytes(response.body))
+    media, etag = (response.headers.get(name) for name in ("content-type", "etag"))
+    return Answer(response.status_code, media, bytes(response.body), etag)

@@ -53,5 +53,5 @@ async def newest(
 async def _moment(session: AsyncSession, moment: Any, key: Any, cursor: str) -> Any:
     found = (await session.exec(select(moment).where(key == cursor))).first()
     if found is None:
-        raise NotFound(kind="row at the cursor:", id=cursor)
+        raise NotFound(kind="row at the cursor", id=cursor)
     return found

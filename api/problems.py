@@ -55,23 +55,9 @@ PLAIN: Final = (
         "The request is understood, and something in it is not as the documentation says.",
         "Look at errors: each says where (pointer into the body, or parameter) and what.",
     ),
-    Kind(
-        "malformed_request",
-        HTTPStatus.BAD_REQUEST,
-        "The request could not be read.",
-        "Send one JSON object, in UTF-8.",
-    ),
-    Kind(
-        "no_such_route",
-        HTTPStatus.NOT_FOUND,
-        "Nothing is at this address.",
-        "Look for the operation in the reference at /docs.",
-    ),
-    Kind(
-        "method_not_allowed",
-        HTTPStatus.METHOD_NOT_ALLOWED,
-        "The address exists, and is not asked in this way.",
-        "The Allow header names the ways.",
+    *(
+        Kind(code, status, message, remedy)
+        for status, (code, message, remedy) in errors.ROUTER.items()
     ),
     Kind(
         "internal",

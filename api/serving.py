@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from api import app
 from api.runtime import Runtime
@@ -59,7 +60,8 @@ async def listening(runtime: Runtime, host: str, port: int) -> AsyncIterator[str
     Port 0 is any free one.  Afterwards nothing new is accepted, and what is in flight is finished.
     """
     with bound(host, port) as listener:
-        server = Server(configured(runtime))
+        service = app.create(runtime)
+        server = Server(configured(service))
         gc.collect()
         gc.freeze()  # what is made at the start stays: the collector need not look at it again
         task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -70,13 +72,14 @@ async def listening(runtime: Runtime, host: str, port: int) -> AsyncIterator[str
             yield f"http://{name}:{number}"
         finally:
             server.should_exit = True
+            service.state.feed.close()  # what never ends by itself is not waited for
             await task
 
 
-def configured(runtime: Runtime) -> uvicorn.Config:
-    """How uvicorn serves the app: its own logs are silent, ours carry the requests' names."""
+def configured(service: FastAPI) -> uvicorn.Config:
+    """How uvicorn serves the service: its own logs are silent, ours carry the requests' names."""
     return uvicorn.Config(
-        app.create(runtime),
+        service,
         access_log=False,
         lifespan="on",
         ws="none",

@@ -58,7 +58,10 @@ class Settings(BaseSettings):
     )
 
     rate_limit: int = Field(
-        default=10_000, ge=1, description="requests of one API key in ten seconds, all processes"
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="requests of one API key in ten seconds, all processes",
     )
 
     host: str = Field(default="127.0.0.1", description="where the API listens")

@@ -20,12 +20,14 @@ from takings.records import Row, moment
 class ApiKey(Row, table=True):
     """A key of the platform's backend: shown once, stored as its hash.
 
+    ``actor`` is who acts with it: the first key of those that were rotated into one another.
     ``version`` is the API's version of the day it was made, which it is answered in.
     """
 
     __tablename__ = "api_keys"
 
     id: str = Field(primary_key=True)
+    actor: str
     name: str
     hash: bytes = Field(unique=True)
     hint: str
@@ -63,6 +65,7 @@ class Act(Row, table=True):
     status: int | None = Field(default=None, sa_type=SmallInteger)
     media: str | None = None
     answer: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    etag: str | None = None
     ended_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
 
 

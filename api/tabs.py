@@ -7,13 +7,14 @@ from api.operations import Operation, operation
 from api.schemas.tabs import Tab, TabInput, TabTipInput
 from api.schemas.tips import Tip
 from api.tips import GIVING, PAYING
+from takings import money
 from takings.errors import NotFound
 from tipping import tabs, tips
 
 router = APIRouter(route_class=Operation, tags=["tabs"])
 
-OPENING = (*PAYING, tips.SpaceNotLive, tabs.TabDiffers, tabs.TabFull)
-TIPPING = (*GIVING, tabs.TabNotOpen, tabs.TabFull)
+OPENING = (*PAYING, tips.SpaceNotLive, tabs.TabDiffers, tabs.CapTooSmall)
+TIPPING = (*GIVING, money.NotChargeable, tabs.TabNotOpen, tabs.TabFull)
 
 
 @router.post("/tabs", **operation("tips", moves_money=True, raises=OPENING))

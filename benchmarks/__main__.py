@@ -10,7 +10,17 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import balances, hot_accounts, posting, seals, settling, stage, webhooks, zero_sum
+from benchmarks import (
+    balances,
+    door,
+    hot_accounts,
+    posting,
+    seals,
+    settling,
+    stage,
+    webhooks,
+    zero_sum,
+)
 from benchmarks.measure import Figure
 from benchmarks.stage import Stage
 
@@ -24,6 +34,7 @@ BENCHES: dict[str, Bench] = {
     "costs": posting.costs,
     "balances": balances.reads,
     "webhooks": webhooks.received,
+    "door": door.cost,
     "seals": seals.sealed,
     "settling": settling.settled,
 }

@@ -1,6 +1,7 @@
-"""The product's service with one more route, which only reads the body: the webhooks' floor.
+"""The product's service with floors beside it: routes without what is measured.
 
-``python -m benchmarks.receiver`` serves until its standard input is closed.
+``python -m benchmarks.receiver`` serves until its standard input is closed.  ``/nothing`` only
+reads the body, which is the webhooks' floor; ``/plain/…`` is ``/v1/…`` without the door.
 """
 
 import asyncio
@@ -10,15 +11,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvloop
+from fastapi import APIRouter
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import runtime, serving
+from api import app, logs, runtime, serving
+from api import spaces as resource
 from api.settings import Settings
 
 SECRET = "whsec_benchmarks"  # noqa: S105 - of nobody
+UNLIMITED = 1_000_000
+
+plain = APIRouter(prefix="/plain", tags=["plain"])
+plain.add_api_route("/spaces/{id}", resource.one, methods=["GET"])
+plain.add_api_route("/spaces/{id}/live", resource.live, methods=["POST"])
 
 
 async def nothing(request: Request) -> Response:
@@ -29,6 +37,7 @@ async def nothing(request: Request) -> Response:
 
 async def main(app_url: str, owner_url: str) -> None:
     """Serve, and say where on the first line of standard output."""
+    logs.configure()
     settings = Settings(
         _env_file=None,
         database_url=app_url,
@@ -36,6 +45,7 @@ async def main(app_url: str, owner_url: str) -> None:
         stripe_api_key=SecretStr("sk_test_benchmarks"),
         stripe_webhook_secrets=[SecretStr(SECRET)],
         stripe_connect_secrets=[SecretStr(SECRET)],
+        rate_limit=UNLIMITED,  # it is asked all the same
     )
     async with runtime.running(settings, migrated=False) as held, listening(held) as url:
         print(url, flush=True)
@@ -45,11 +55,11 @@ async def main(app_url: str, owner_url: str) -> None:
 @asynccontextmanager
 async def listening(held: runtime.Runtime) -> AsyncIterator[str]:
     """The product's own configuration of its server, around its own app."""
-    config = serving.configured(held)
-    service = config.app
-    service.router.routes.insert(0, Route("/nothing", nothing, methods=["POST"]))  # type: ignore[union-attr]
+    service = app.create(held)
+    service.router.routes.insert(0, Route("/nothing", nothing, methods=["POST"]))
+    service.include_router(plain)
     with serving.bound("127.0.0.1", 0) as listener:
-        server = serving.Server(config)
+        server = serving.Server(serving.configured(service))
         gc.freeze()
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not task.done():  # noqa: ASYNC110 - it rings no bell

@@ -77,6 +77,7 @@ async def serving(stage: Stage) -> AsyncIterator[tuple[str, psutil.Process]]:
         *(sys.executable, "-m", receiver.__name__, stage.app, stage.owner),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,  # a line for each request
     )
     try:
         line = await process.stdout.readline() if process.stdout else b""
@@ -94,19 +95,24 @@ def load(url: str, folder: Path, server: psutil.Process, busy: list[float]) -> S
         script, events = folder / "load.lua", folder / "events"
         await asyncio.to_thread(events.write_text, signed(EVENTS))
         script.write_text(SCRIPT.replace("EVENTS", str(events)))
-        before = server.cpu_times()
-        process = await asyncio.create_subprocess_exec(
-            *("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), url),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        said = (await process.communicate())[0].decode()
-        after = server.cpu_times()
-        busy.append((after.user + after.system - before.user - before.system) / SECONDS)
-        if "Non-2xx" in said:
-            raise AssertionError(said)
-        return float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0])
+        return await sent(url, script, server, busy)
 
     return side
+
+
+async def sent(url: str, script: Path, server: psutil.Process, busy: list[float]) -> float:
+    """Requests a second that were answered well; how busy the server was is noted."""
+    before = server.cpu_times()
+    process = await asyncio.create_subprocess_exec(
+        *("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), url),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said = (await process.communicate())[0].decode()
+    after = server.cpu_times()
+    busy.append((after.user + after.system - before.user - before.system) / SECONDS)
+    if "Non-2xx" in said:
+        raise AssertionError(said)
+    return float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0])
 
 
 def signed(count: int) -> str:

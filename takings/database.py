@@ -113,9 +113,12 @@ class Database:
     """A pool of connections to one PostgreSQL; the only begin, commit and retry."""
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
-        self._url = url
+        at = address(url)
+        mode = at.query.get("ssl")
+        self._plain = at.set(drivername="postgresql", query={"sslmode": mode} if mode else {})
         self.engine: AsyncEngine = create_async_engine(
-            address(url),
+            at,
+            hide_parameters=True,  # they are people's words and amounts, and errors are logged
             pool_size=connections,
             max_overflow=0,
             pool_timeout=5,
@@ -174,7 +177,7 @@ class Database:
         self, rings: Mapping[str, Callable[[str], None]]
     ) -> AbstractAsyncContextManager[None]:
         """While inside, a channel's ring is called with what every NOTIFY on it says."""
-        return listening.to(self._url, rings)
+        return listening.to(self._plain.render_as_string(hide_password=False), rings)
 
     async def refuse_unsafe_settings(self) -> None:
         """Raise UnsafeDatabase where a crash could lose what was acknowledged."""

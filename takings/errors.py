@@ -40,7 +40,10 @@ class Invalid(TakingsError):
 
 
 class NotFound(TakingsError):
-    """There is no {kind} {id}."""
+    """There is no {kind} {id}.
+
+    Look for a slip in the name, or make it first.
+    """
 
 
 class Conflict(TakingsError):

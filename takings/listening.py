@@ -5,8 +5,15 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
+import structlog
+
+log = structlog.get_logger()
 
 AGAIN_S = 1.0
+ALIVE_S = 15.0
+"""How often a silent connection is asked whether it is still one."""
+
+ANSWER_S = 5.0
 LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 Ring = Callable[[str], None]
@@ -32,8 +39,12 @@ async def to(url: str, rings: Mapping[str, Ring]) -> AsyncIterator[None]:
 
 async def _always(url: str, rings: Mapping[str, Ring], tried: asyncio.Event) -> None:
     while True:
-        with suppress(*LOST):
+        why = "the connection was closed"
+        try:
             await _until_lost(url, rings, tried)
+        except LOST as error:
+            why = str(error) or type(error).__name__
+        log.warning("not_listening", why=why, again_s=AGAIN_S)
         tried.set()
         await asyncio.sleep(AGAIN_S)
 
@@ -53,6 +64,15 @@ async def _until_lost(url: str, rings: Mapping[str, Ring], tried: asyncio.Event)
             for each in rings.values():
                 each("")
         tried.set()
-        await lost.wait()
+        while not await _soon(lost):
+            await connection.execute("SELECT 1", timeout=ANSWER_S)  # TimeoutError: nobody is there
     finally:
         await connection.close(timeout=2)
+
+
+async def _soon(lost: asyncio.Event) -> bool:
+    """Whether it was lost, after at most a while."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ALIVE_S):
+            return await lost.wait()
+    return False

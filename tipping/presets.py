@@ -61,7 +61,7 @@ async def set(  # noqa: A001 - presets.set
         known = await get(session, host_id, currency)
         if known.amounts == suggested:
             return known
-        what = f"{currency} presets of {host_id}"
+        what = f"list of {currency} presets of {host_id}"
         editions.check(what, known.version, expected)
         row = TipPresets(
             host_id=host_id,

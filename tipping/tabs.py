@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from takings import records
+from takings import money, records
 from takings.database import Database, fetch
-from takings.errors import Conflict, NotFound, Refused, Unavailable
+from takings.errors import Conflict, Invalid, NotFound, Refused, TakingsError, Unavailable
 from takings.money import Money
 from takings.payments import captures, orders
 from takings.payments.asks import Ask
@@ -32,6 +33,8 @@ from takings.spaces import spaces
 from tipping import tips
 from tipping.tables import Tab, Tip
 from tipping.tips import SETTLEMENT, Gift, Sent, TipDiffers
+
+log = structlog.get_logger()
 
 BATCH = 50
 
@@ -48,7 +51,7 @@ class TabDiffers(Conflict):
 class TabNotOpen(Conflict):
     """The tab {id} is {state}: tips can be given on it only while it is open.
 
-    Open another one.
+    One that is opening, the listener has to authorise first; else open another one.
     """
 
     param = "tab"
@@ -61,6 +64,15 @@ class TabFull(Refused):
     """
 
     param = "amount"
+
+
+class CapTooSmall(Invalid):
+    """The cap is {cap}, and the smallest tip already charges {charge}.
+
+    Open the tab with a larger cap.
+    """
+
+    param = "cap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +128,7 @@ async def open(  # noqa: A001 - read as tabs.open
 ) -> Opened:
     """Open a tab: write it down, then have its cap authorised at Stripe; repeatable by its id.
 
-    Raises as ``tips.send`` does.
+    Raises as ``tips.send`` does, and CapTooSmall.
     """
     records.check_id(wish.id, wish.listener)
     orders.check_surface(wish)
@@ -150,7 +162,7 @@ async def _open(session: AsyncSession, wish: TabWish, now: datetime) -> Ask | No
     space, policy = await tips.receiving(session, wish.space)
     least = Money(policy.terms_in(wish.cap.currency).minimum, wish.cap.currency)
     if orders.charge(policy, least) > wish.cap:
-        raise TabFull(id=wish.id, charge=orders.charge(policy, least), cap=wish.cap)
+        raise CapTooSmall(charge=orders.charge(policy, least), cap=wish.cap)
     order = Order(
         id=records.new_id("pay"),
         listener=wish.listener,
@@ -166,7 +178,7 @@ async def _open(session: AsyncSession, wish: TabWish, now: datetime) -> Ask | No
     )
     row = (wish.id, order.id, space.id, wish.listener, wish.cap.minor, wish.cap.currency, now)
     if not await fetch(session, CLAIM, *row):
-        return None
+        return await _open(session, wish, now)  # somebody was quicker: with the same tab?
     return await orders.open(session, order, now)
 
 
@@ -200,6 +212,7 @@ async def _tip(session: AsyncSession, given: TabTip, now: datetime) -> None:
     if payment.state != "authorised" or tab.closed_at is not None:
         raise TabNotOpen(id=tab.id, state=(await of(session, tab.id)).state)
     space, policy = await tips.receiving(session, tab.space_id)
+    money.check_charge(orders.charge(policy, given.money))  # so is every sum of such, undone or not
     cap = Money(tab.cap, tab.currency)
     so_far = await fetch(session, GIVEN, tab.payment_id)
     charge = orders.charge(policy, sum((_money(row) for row in so_far), given.money))
@@ -230,9 +243,16 @@ SELECT t.id FROM tabs t JOIN spaces s ON s.id = t.space_id
 async def close_ended(database: Database, door: Stripe, *, now: datetime) -> int:
     """Close the tabs of rooms that are over, a batch of them; answer how many that were."""
     rows = await database.fetch(ENDED, BATCH)
-    found = [await database.run(_close, row.id, now) for row in rows]
+    found: list[Ask | None] = []
+    for row in rows:
+        try:
+            found.append(await database.run(_close, row.id, now))
+        except Unavailable:
+            raise
+        except TakingsError as error:  # this one alone; its turn comes again
+            log.warning("tab_not_closed", tab=row.id, error=error.code, why=error.message)
     await captures.carry_all(database, door, [ask for ask in found if ask], SETTLEMENT, now=now)
-    return len(rows)
+    return len(found)
 
 
 CLOSE = "UPDATE tabs SET closed_at = $2 WHERE id = $1"

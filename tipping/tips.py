@@ -221,7 +221,7 @@ async def write(session: AsyncSession, door: Stripe, wish: Wish, now: datetime) 
         payment_method=wish.payment_method,
     )
     if not await give(session, wish.gift, space, policy, order.id, now):
-        return None
+        return await write(session, door, wish, now)  # somebody was quicker: with the same tip?
     return await orders.open(session, order, now)
 
 

@@ -1,11 +1,10 @@
 """``takings``: everything that one does from a terminal."""
 
-import sys
 from collections.abc import Callable
 
-import structlog
 import typer
 
+from api import logs
 from api.cli import (
     books,
     database,
@@ -46,19 +45,7 @@ for name, group in GROUPS.items():
 @app.callback()
 def _logs() -> None:
     """Logs go where they do not mix with answers."""
-    structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
-                # A traceback with its local variables would tell the secrets in them.
-                exception_formatter=structlog.dev.plain_traceback,
-            ),
-        ],
-    )
+    logs.configure()
 
 
 def main() -> None:

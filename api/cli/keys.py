@@ -11,7 +11,7 @@ from api.cli.output import AsJson
 from api.tables import ApiKey
 from takings.errors import Invalid
 
-app = typer.Typer(help="The API's keys: issue, list, revoke.", no_args_is_help=True)
+app = typer.Typer(help="The API's keys: issue, rotate, list, revoke.", no_args_is_help=True)
 
 
 class NoName(Invalid):

@@ -110,7 +110,9 @@ async def verify(
     offline: Annotated[bool, typer.Option(help="Do not ask Stripe.")] = False,
     anchor: Annotated[
         Path | None,
-        typer.Option(help="a file of published seals", exists=True, dir_okay=False, readable=True),
+        typer.Option(
+            help="a file of lines from seals head", exists=True, dir_okay=False, readable=True
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:

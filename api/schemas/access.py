@@ -7,11 +7,15 @@ from api.schemas.common import Output, Paging, Seconds, Text
 
 
 class Key(Output):
-    """An API key, but not its secret, which nobody knows any more."""
+    """An API key, but not its secret, which nobody knows any more.
+
+    ``actor`` is who acts with it: the same for a key and those that it was rotated into.
+    """
 
     id: str
     object: Literal["key"] = "key"
     created: Seconds
+    actor: str
     name: str
     hint: str
     scopes: list[str]

@@ -25,6 +25,11 @@ Text = Annotated[
 ]
 """One line that people or their systems gave."""
 
+OwnId = Annotated[
+    Text,
+    Field(description="an id of yours: sent again, it changes nothing; without it one is made"),
+]
+
 Prose = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
 """Some lines; how many letters are welcome is the books' business, not the schema's."""
 
@@ -62,7 +67,7 @@ class Output(BaseModel):
 class Paging(Input):
     """Which page of a list is wanted, newest first."""
 
-    limit: int = Field(default=10, ge=1, le=100)
+    limit: int = Field(default=10, ge=1, le=100, description="how many of them")
     starting_after: Text | None = Field(default=None, description="the id that the page follows")
     ending_before: Text | None = Field(default=None, description="the id that follows the page")
 

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from api.schemas.common import Input, Output, Seconds, Text
+from api.schemas.common import Input, Output, OwnId, Seconds, Text
 from takings.ledger.accounts import Drawer
 from takings.money import Money
 from takings.spaces import tables
@@ -14,7 +14,7 @@ from takings.spaces import tables
 class HostInput(Input):
     """A host to be registered."""
 
-    id: Text | None = None
+    id: OwnId | None = None
     name: Text
     listener: Text | None = Field(
         default=None, description="who the host is where they listen: nobody tips themselves"

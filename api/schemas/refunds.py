@@ -9,6 +9,7 @@ from api.schemas.common import (
     Input,
     Minor,
     Output,
+    OwnId,
     Prose,
     Seconds,
     Text,
@@ -21,7 +22,7 @@ from takings.payments import tables
 class Part(Input):
     """How much of one line is to be returned."""
 
-    line: Text
+    line: Annotated[Text, Field(description="of the payment; a tip's is the id of its receipt")]
     amount: Minor
 
 
@@ -31,7 +32,7 @@ class RefundInput(Input):
     Without ``lines`` an amount is divided by what each line has left.
     """
 
-    id: Text | None = None
+    id: OwnId | None = None
     amount: Minor | None = None
     currency: Currency | None = None
     lines: Annotated[list[Part], Field(min_length=1, max_length=1000)] | None = None

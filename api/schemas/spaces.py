@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from api.schemas.common import Input, Instant, Output, Paging, Seconds, Text
+from api.schemas.common import Input, Instant, Output, OwnId, Paging, Seconds, Text
 from api.schemas.hosts import Host
 from takings.spaces import agreements, tables
 from takings.spaces.spaces import State
@@ -15,7 +15,7 @@ class Share(Input):
     """One payee's weight, in basis points: 6000 is 60 %."""
 
     host: Text
-    weight: Annotated[int, Field(strict=True)]
+    weight: Annotated[int, Field(strict=True, description="in basis points; 10000 in all")]
 
     def value(self) -> agreements.Share:
         """The share as the books know it."""
@@ -31,13 +31,16 @@ class SharesInput(Input):
     shares: Shares
 
 
+Policy = Annotated[Text, Field(description="whose rules its sales follow, in today's version")]
+
+
 class SpaceInput(Input):
     """A Space to be scheduled; without shares all of its money is the host's."""
 
-    id: Text | None = None
+    id: OwnId | None = None
     host: Text
     title: Text
-    policy: Text = "clubhouse-2021"
+    policy: Policy = "clubhouse-2021"
     shares: Shares | None = None
     starts_at: Instant | None = None
 

@@ -1,28 +1,26 @@
 """Tabs, as the API hears and shows them."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field
-
-from api.schemas.common import Currency, Input, Minor, Output, Prose, Seconds, Text, Url
+from api.schemas.common import Currency, Input, Minor, Output, OwnId, Prose, Seconds, Text
+from api.schemas.tips import Anonymous, Back, Card, Customer, How, Listener
 from takings.money import Money
-from takings.payments.orders import Surface
 from tipping import tabs
 
 
 class TabInput(Input):
     """A tab that a listener wants to open, and how they pay it; ``cap`` is the most it charges."""
 
-    id: Text | None = None
+    id: OwnId | None = None
     space: Text
-    listener: Text
+    listener: Listener
     cap: Minor
     currency: Currency
-    surface: Surface = "checkout"
-    success_url: Url | None = None
-    cancel_url: Url | None = None
-    customer: Text | None = None
-    payment_method: Text | None = None
+    surface: How = "checkout"
+    success_url: Back | None = None
+    cancel_url: Back | None = None
+    customer: Customer | None = None
+    payment_method: Card | None = None
 
     def wish(self, tab_id: str) -> tabs.TabWish:
         """The tab as the books know it; raises UnknownCurrency or AmountTooLarge."""
@@ -33,11 +31,11 @@ class TabInput(Input):
 class TabTipInput(Input):
     """A tip that is given on a tab; it can be undone for ten seconds."""
 
-    id: Text | None = None
+    id: OwnId | None = None
     amount: Minor
     currency: Currency
     message: Prose | None = None
-    anonymous: Annotated[bool, Field(strict=True)] = False
+    anonymous: Anonymous = False
 
     def given(self, tip_id: str, tab_id: str) -> tabs.TabTip:
         """The tip as the books know it; raises UnknownCurrency or AmountTooLarge."""

@@ -9,6 +9,7 @@ from api.schemas.common import (
     Input,
     Minor,
     Output,
+    OwnId,
     Paging,
     Prose,
     Seconds,
@@ -21,25 +22,40 @@ from takings.money import Money
 from takings.payments.orders import Surface
 from tipping import tips
 
+Listener = Annotated[Text, Field(description="who pays: an id that your platform gives")]
+Anonymous = Annotated[
+    bool, Field(strict=True, description="the room's feed does not name the listener")
+]
+How = Annotated[
+    Surface,
+    Field(
+        description="``checkout`` redirects to Stripe's page, ``intent`` is for a client that "
+        "embeds Stripe's form, ``saved`` charges a card that the listener has saved at Stripe"
+    ),
+]
+Back = Annotated[Url, Field(description="for ``checkout``: where the listener comes back to")]
+Customer = Annotated[Text, Field(description="for ``saved``: the listener at Stripe, cus_…")]
+Card = Annotated[Text, Field(description="for ``saved``: the card at Stripe, pm_…")]
+
 
 class TipInput(Input):
     """A tip that a listener wants to send, and how they want to pay."""
 
-    id: Text | None = None
+    id: OwnId | None = None
     space: Text
-    listener: Text
+    listener: Listener
     amount: Minor
     currency: Currency
     message: Prose | None = None
-    anonymous: Annotated[bool, Field(strict=True)] = False
+    anonymous: Anonymous = False
     undoable: Annotated[
         bool, Field(strict=True, description="the listener has ten seconds to take it back")
     ] = False
-    surface: Surface = "checkout"
-    success_url: Url | None = None
-    cancel_url: Url | None = None
-    customer: Text | None = None
-    payment_method: Text | None = None
+    surface: How = "checkout"
+    success_url: Back | None = None
+    cancel_url: Back | None = None
+    customer: Customer | None = None
+    payment_method: Card | None = None
 
     def wish(self, tip_id: str) -> tips.Wish:
         """The tip as the books know it; raises UnknownCurrency or AmountTooLarge."""
@@ -58,8 +74,9 @@ class TipFilter(Paging):
 class Tip(Output):
     """A tip and what is to be done next: go to ``url``, or pay with ``client_secret``.
 
-    ``charged`` is what its payment costs the listener: the tip, and the card fee where the listener
-    bears it; of a tip on a tab, the tab's payment.  ``undo_until`` is set while it can be undone.
+    Both are null once that is done.  ``charged`` is what its payment costs the listener: the tip,
+    and the card fee where the listener bears it; of a tip on a tab, what the whole tab costs, which
+    is its cap until it is closed.  ``undo_until`` is set while it can be undone.
     """
 
     id: str
@@ -85,7 +102,7 @@ class Tip(Output):
     def of(cls, sent: tips.Sent) -> Self:
         """The tip as the API shows it."""
         tip, payment = sent.tip, sent.payment
-        pending = sent.state == "pending"
+        due = payment.state == "open"
         return cls(
             id=tip.id,
             created=tip.created_at,
@@ -99,8 +116,8 @@ class Tip(Output):
             surface=payment.surface,
             state=sent.state,
             payment=payment.id,
-            url=payment.url if pending else None,
-            client_secret=payment.client_secret if pending else None,
+            url=payment.url if due else None,
+            client_secret=payment.client_secret if due else None,
             undo_until=sent.undo_until,
             settled_at=tip.settled_at,
             cancelled_at=tip.cancelled_at,

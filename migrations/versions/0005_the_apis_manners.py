@@ -15,11 +15,14 @@ depends_on = None
 
 TABLES = """
 ALTER TABLE api_keys
+  ADD COLUMN actor varchar,
   ADD COLUMN scopes varchar[] NOT NULL DEFAULT '{admin}',
   ADD COLUMN live boolean NOT NULL DEFAULT false,
   ADD COLUMN version varchar NOT NULL DEFAULT '2026-11-20',
   ADD COLUMN expires_at timestamptz;
-UPDATE api_keys SET live = hint LIKE 'tk_live%';
+UPDATE api_keys SET live = hint LIKE 'tk_live%', actor = id;
+-- squawk-ignore adding-not-nullable-field -- there are as many rows as keys
+ALTER TABLE api_keys ALTER COLUMN actor SET NOT NULL;
 -- squawk-ignore ban-drop-default -- it was for the keys that were there
 ALTER TABLE api_keys ALTER COLUMN scopes DROP DEFAULT;
 -- squawk-ignore ban-drop-default -- as above
@@ -49,6 +52,7 @@ CREATE TABLE acts (
   status smallint,
   media varchar,
   answer bytea,
+  etag varchar,
   ended_at timestamptz,
   CONSTRAINT acts_pk PRIMARY KEY (id),
   CONSTRAINT acts_actor_key_key UNIQUE (actor, key)
@@ -71,7 +75,7 @@ GRANTS = """
 GRANT UPDATE (expires_at) ON api_keys TO {app};
 GRANT SELECT, INSERT ON acts, limits TO {app};
 GRANT UPDATE (operation, target, fingerprint, leased_until, attempts, status, media, answer,
-              ended_at) ON acts TO {app};
+              etag, ended_at) ON acts TO {app};
 GRANT UPDATE (spent_until) ON limits TO {app};
 """
 
@@ -81,7 +85,8 @@ DROP TABLE limits, acts;
 DROP TRIGGER changed ON api_keys;
 DROP FUNCTION keys_changed();
 ALTER TABLE api_keys
-  DROP COLUMN scopes, DROP COLUMN live, DROP COLUMN version, DROP COLUMN expires_at;
+  DROP COLUMN actor, DROP COLUMN scopes, DROP COLUMN live, DROP COLUMN version,
+  DROP COLUMN expires_at;
 """
 
 

@@ -39,7 +39,7 @@ NAMED = 20
 class BadAnchor(Invalid):
     """This is no anchor: {what}.
 
-    An anchor is a line that "takings seals head --json" prints; a file may hold many of them.
+    An anchor is a line that "takings seals head" prints; a file may hold many of them.
     """
 
 

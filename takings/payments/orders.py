@@ -54,9 +54,9 @@ NEEDS: Mapping[Surface, tuple[str, ...]] = {
 
 def check_surface(wish: Any) -> None:
     """Nothing happens if the wish says all that its surface needs; else SurfaceNeeds."""
-    for field in NEEDS[wish.surface]:
-        if not getattr(wish, field):
-            raise SurfaceNeeds(surface=wish.surface, missing=field)
+    missing = [field for field in NEEDS[wish.surface] if not getattr(wish, field)]
+    if missing:
+        raise SurfaceNeeds(surface=wish.surface, missing=" and ".join(missing))
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ def _named(payment: Row[Any], left: Sequence[Row[Any]], lines: Parts) -> Parts:
     most = {line.id: Money(line.refundable, payment.currency) for line in left}
     for line, minor in lines.items():
         if line not in most:
-            raise NotFound(kind=f"line of {payment.id}", id=line)
+            raise NotFound(kind="line", id=f"{line} of {payment.id}")
         _check(Money(minor, payment.currency), most[line], line)
     if not lines:
         nothing = Money(0, payment.currency)

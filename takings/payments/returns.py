@@ -30,7 +30,7 @@ GONE = frozenset({"failed", "canceled"})
 class NotPaid(Conflict):
     """The payment {id} is {state}: there is nothing to refund yet.
 
-    Wait until it is paid, or cancel it.
+    Wait until it is paid.
     """
 
 

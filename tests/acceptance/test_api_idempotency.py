@@ -5,7 +5,7 @@ What one effect is, is measured: the same story told once, in another world.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -86,7 +86,7 @@ def code(answer: httpx.Response) -> str | None:
 
 
 @pytest.fixture(scope="module")
-async def once(server: Server, template: str) -> AsyncIterator[dict[str, Effect]]:
+async def once(server: Server, template: str) -> dict[str, Effect]:
     """What each operation does when it is asked once and nothing goes wrong; and in the end."""
     found: dict[str, Effect] = {}
 
@@ -102,7 +102,7 @@ async def once(server: Server, template: str) -> AsyncIterator[dict[str, Effect]
 
     async with elsewhere(server, template) as world:
         await acted(world, act)
-    yield found
+    return found
 
 
 def in_the_end(example: Example) -> str:
@@ -123,7 +123,7 @@ async def test_fifty_equal_requests_at_once_are_one_act_on_every_operation(
     async def act(example: Example, world: World) -> Any:
         watch = Watch(world)
         await watch.look()
-        hands = [world.client, other] * (AT_ONCE // 2)
+        hands = [world.client, twin] * (AT_ONCE // 2)
         answers = await asyncio.gather(*[send(example, world, hand) for hand in hands])
         assert {code(one) for one in answers} <= {None, "in_flight"}, answers[0].text
         done = [one for one in answers if one.is_success]
@@ -134,12 +134,16 @@ async def test_fifty_equal_requests_at_once_are_one_act_on_every_operation(
         assert again.headers[REPLAYED] == "true"
         assert {one.content for one in done} == {again.content}
         assert all(one.status_code == again.status_code for one in done)
+        assert {one.headers.get("etag") for one in done} == {again.headers.get("etag")}
         changed = await send(example, world, body={**(example.body or {}), "other": 1})
         assert (changed.status_code, code(changed)) == (422, "idempotency_key_reused")
+        headers = {HEADER: example.operation, "If-Match": '"7"'}
+        other = await world.client.send(example.request(world, headers=headers))
+        assert (other.status_code, code(other)) == (422, "idempotency_key_reused")
         assert await watch.nothing(), example.operation
         return again.json()
 
-    async with calling(app.create(world.runtime)) as other:  # as if in another process
+    async with calling(app.create(world.runtime)) as twin:  # as if in another process
         await acted(world, act)
 
 

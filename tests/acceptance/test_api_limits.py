@@ -51,9 +51,7 @@ def limited(runtime: Runtime, clock: Stopped, most: int) -> Runtime:
 
 
 @asynccontextmanager
-async def processes(
-    secret: str, *runtimes: Runtime
-) -> AsyncIterator[list[httpx.AsyncClient]]:
+async def processes(secret: str, *runtimes: Runtime) -> AsyncIterator[list[httpx.AsyncClient]]:
     """As many services, each with its own memory of the limit, called with one key."""
     headers = {"Authorization": f"Bearer {secret}"}
     async with AsyncExitStack() as stack:
@@ -92,7 +90,9 @@ async def test_control_with_a_database_each_two_processes_let_in_twice_as_many(
     runtime: Runtime, key: str, clock: Stopped, server: Server, template: str
 ) -> None:
     async with elsewhere(server, template) as other:
-        copied = "INSERT INTO api_keys SELECT * FROM jsonb_populate_record(null::api_keys, $1::jsonb)"
+        copied = (
+            "INSERT INTO api_keys SELECT * FROM jsonb_populate_record(null::api_keys, $1::jsonb)"
+        )
         row = await runtime.database.fetch("SELECT to_jsonb(k)::text AS key FROM api_keys k")
         await other.runtime.database.fetch(copied, row[0].key)
         here, there = limited(runtime, clock, 20), limited(other.runtime, clock, 20)

@@ -29,12 +29,11 @@ async def admin(runtime: Runtime, box: Sandbox, fresh: Fresh) -> AsyncIterator[a
 async def test_the_head_is_the_anchor_that_verify_takes(
     cli: Cli, admin: asyncpg.Connection, runtime: Runtime, tmp_path: Path
 ) -> None:
-    said = await cli("seals", "head", "--json")
+    said = await cli("seals", "head")
     last = await runtime.database.run(seals.head)
     assert (said.code, said.out.count("\n")) == (0, 1), "one line, to be appended to a file"
     assert said.json.keys() == {"object", "n", "digest", "at"}
     assert (said.json["n"], said.json["digest"]) == (last.n, last.digest.hex())
-    assert last.digest.hex() in (await cli("seals", "head")).out
     anchors = tmp_path / "anchors.jsonl"
     anchors.write_text(said.out * 2)
     verify = ("verify", "--offline", "--json")

@@ -151,7 +151,7 @@ async def test_what_was_sent_again_is_the_same_and_what_differs_is_refused(
     assert await close(runtime) == "settled"
     assert await give(runtime, "tip_1") == "settled"
     assert (await tabs.get(runtime.database, "tab_1")).tips == 1
-    with pytest.raises(tabs.TabFull):
+    with pytest.raises(tabs.CapTooSmall):
         await opened(runtime, box, 80, name="tab_small", paid=False)
 
 
