@@ -32,6 +32,15 @@ CHANGING: Final = (acts.BadIdempotencyKey, acts.IdempotencyKeyReused, InFlight, 
 READING: Final = (errors.MalformedJson, errors.NotJson, errors.BodyTooLarge)
 
 
+HEADERS: Final = {
+    "Request-Id": "the request's name, which our logs have too",
+    versions.HEADER: "the version that this answer is in",
+    "RateLimit-Policy": "how many requests in how many seconds",
+    "RateLimit": "how many of them are left, and in how many seconds all are there again",
+}
+REPLAYED: Final = {operations.REPLAYED: "true, where this is the answer of the first time"}
+
+
 class App(FastAPI):
     """FastAPI with the whole document."""
 
@@ -51,7 +60,8 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for model in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(model, None)
     components["headers"] = {
-        "Request-Id": {"description": "the request's name", "schema": {"type": "string"}}
+        name: {"description": why, "schema": {"type": "string"}}
+        for name, why in (HEADERS | REPLAYED).items()
     }
     for _, method, operation in every(document):
         if "x-scopes" in operation:
@@ -88,8 +98,9 @@ def _complete(operation: Operation, method: str) -> None:
         why = "new for each act, the same for each repetition of it; kept for 7 days"
         key = _header(acts.HEADER, why) | {"required": operation["x-moves-money"]}
         parameters.append(key)
+    told = HEADERS if method.upper() in operations.SAFE else HEADERS | REPLAYED
     for answer in operation["responses"].values():
-        answer["headers"] = {"Request-Id": {"$ref": "#/components/headers/Request-Id"}}
+        answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in told}
     operation["responses"].pop("422", None)
     by_status: dict[int, list[problems.Kind]] = {}
     for code in codes(operation, method):
@@ -135,6 +146,7 @@ def _exemplify(operation: Operation) -> None:
     example = examples().get(operation["operationId"])
     if example is None:
         return
+    operation["x-example"] = example["path"]
     if example["body"] is not None:
         operation["requestBody"]["content"]["application/json"]["example"] = example["body"]
     answer = operation["responses"][str(example["status"])]

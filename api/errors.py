@@ -56,6 +56,7 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+METHODS = ("GET", "POST", "PUT")
 TOLD = 20  # faults of one request: a body may have as many as it has bytes
 
 
@@ -244,11 +245,15 @@ def _routing(scope: Mapping[str, Any], error: HTTPException) -> Response:
     code, *told = ROUTER.get(status, ("http_error", f"{HTTPStatus(status).phrase}."))
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(sorted(_ways(scope)))
+        headers["Allow"] = ", ".join(_ways(scope))
     return problem(scope, status, code, " ".join(told), headers)
 
 
-def _ways(scope: Mapping[str, Any]) -> set[str]:
+def _ways(scope: Mapping[str, Any]) -> list[str]:
     """All methods of an address: the router names only those of the first route to it."""
-    there = (route for route in scope["app"].routes if route.matches(scope)[0] is not Match.NONE)
-    return {method for route in there for method in getattr(route, "methods", None) or ()}
+    return [
+        method
+        for method in METHODS
+        for route in scope["app"].routes
+        if route.matches({**scope, "method": method})[0] is Match.FULL
+    ]

@@ -86,31 +86,23 @@ def pretty(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def curl(operation: Mapping[str, Any]) -> str:
-    """An operation as one types it: the address, the key, and the body of its example."""
+def curl(operation: Schema) -> str:
+    """An operation as one types it: the address and the body of its example, and the key."""
     return " \\\n  ".join(_typed(operation))
 
 
-def _typed(operation: Mapping[str, Any]) -> Iterator[str]:
-    method, body = operation["method"], _example(operation)
-    asked = "&".join(
-        f"{one['name']}=${one['name'].upper()}"
-        for one in operation["parameters"]
-        if one["in"] == "query" and one.get("required")
-    )
-    path = re.sub(r"{(\w+)}", lambda found: f"${found[1].upper()}", operation["path"])
-    streams = "text/event-stream" in operation["responses"]["200"].get("content", {})
-    how = " -N" if streams else "" if method in ("GET", "POST") else f" -X {method}"
-    if method == "POST" and body is None:
-        how = " -X POST"
-    yield f'curl{how} "$TAKINGS{path}{asked and "?" + asked}"'
+def _typed(operation: Schema) -> Iterator[str]:
+    method, path = operation["method"], operation.get("x-example", operation["path"])
+    contents = operation.get("requestBody", {}).get("content", {})
+    body = contents.get("application/json", {}).get("example")
+    how = "" if method == "GET" or (method == "POST" and body is not None) else f" -X {method}"
+    if "text/event-stream" in operation["responses"]["200"].get("content", {}):
+        how += " -N"  # each event as it comes
+    if "[" in path:
+        how += " -g"  # brackets are no pattern
+    yield f'curl{how} "$TAKINGS{path}"'
     yield '-H "Authorization: Bearer $KEY"'
     if method != "GET":
         yield f'-H "{acts.HEADER}: $(uuidgen)"'
     if body is not None:
         yield f"--json {shlex.quote(pretty(body))}"
-
-
-def _example(operation: Mapping[str, Any]) -> Any:
-    contents = operation.get("requestBody", {}).get("content", {})
-    return contents.get("application/json", {}).get("example")

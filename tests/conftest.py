@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
 import sandbox
@@ -25,6 +26,18 @@ HOME = ROOT / "build" / "tests" / "postgres"
 SECRET = "whsec_tests"
 CONNECT_SECRET = "whsec_tests_connect"
 PROVE = os.environ.get("TAKINGS_PROVE") == "1"  # the long runs in full, not a seeded part of them
+
+
+# A traceback with all its local variables takes half a minute to draw.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)

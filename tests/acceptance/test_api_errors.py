@@ -217,6 +217,7 @@ async def test_another_method_is_405_and_names_those_that_are_allowed(
     answer = await client.delete("/v1/hosts/host_ada")
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "GET"
+    assert (await client.delete("/v1/spaces/spc_one/shares")).headers["allow"] == "GET, PUT"
     checked(answer)
 
 

@@ -9,6 +9,7 @@ import os
 import re
 from collections import Counter
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -115,9 +116,20 @@ async def executed(world: World, service: str) -> dict[str, Any]:
         told.append((example, answer.status_code, found))
     stand_ins = StandIns(world)
     return {
-        example.operation: {"body": example.body, "status": status, "answer": stand_ins.of(found)}
+        example.operation: {
+            "path": asked(example),
+            "body": example.body,
+            "status": status,
+            "answer": stand_ins.of(found),
+        }
         for example, status, found in told
     }
+
+
+def asked(example: Example) -> str:
+    """Where it was asked, as one types it."""
+    query = urlencode(example.asked, safe="[]:")
+    return f"{example.path}?{query}" if query else example.path
 
 
 async def test_every_operation_has_an_example_which_is_what_happens(
@@ -136,6 +148,7 @@ async def test_the_document_shows_the_example_of_every_operation(world: World) -
     examples = json.loads(document.EXAMPLES.read_text())
     for name, (_, _, said) in world.operations().items():
         example = examples[name]
+        assert said["x-example"] == example["path"], name
         for content in said["responses"][str(example["status"])]["content"].values():
             assert content["example"] == example["answer"], name
         if example["body"] is not None:

@@ -122,7 +122,7 @@ async def test_lines_and_amount_must_agree_and_name_something(
     payment, (first, second) = await together.paid(runtime, box, [500, 700])
     with pytest.raises(LinesDoNotSum, match=r"sum to 3\.00 EUR, .* amount of 4\.00 EUR"):
         await refund(runtime, "ref_1", payment, {first: 100, second: 200}, 400)
-    with pytest.raises(NotFound, match=rf"no line of {payment} tip_0"):
+    with pytest.raises(NotFound, match=rf"no line tip_0 of {payment}"):
         await refund(runtime, "ref_1", payment, {"tip_0": 100})
     for nothing in ({first: 0}, {first: -1}, {}):
         with pytest.raises(NothingToRefund):
