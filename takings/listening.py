@@ -14,7 +14,6 @@ ALIVE_S = 15.0
 """How often a silent connection is asked whether it is still one."""
 
 ANSWER_S = 5.0
-LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 Ring = Callable[[str], None]
 
@@ -33,8 +32,7 @@ async def to(url: str, rings: Mapping[str, Ring]) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
 
 
 async def _always(url: str, rings: Mapping[str, Ring], tried: asyncio.Event) -> None:
@@ -42,7 +40,7 @@ async def _always(url: str, rings: Mapping[str, Ring], tried: asyncio.Event) -> 
         why = "the connection was closed"
         try:
             await _until_lost(url, rings, tried)
-        except LOST as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the ear opens again
             why = str(error) or type(error).__name__
         log.warning("not_listening", why=why, again_s=AGAIN_S)
         tried.set()
@@ -67,7 +65,8 @@ async def _until_lost(url: str, rings: Mapping[str, Ring], tried: asyncio.Event)
         while not await _soon(lost):
             await connection.execute("SELECT 1", timeout=ANSWER_S)  # TimeoutError: nobody is there
     finally:
-        await connection.close(timeout=2)
+        with suppress(Exception):  # or it would take the place of being cancelled
+            await connection.close(timeout=2)
 
 
 async def _soon(lost: asyncio.Event) -> bool:

@@ -1,6 +1,7 @@
 """The ear for NOTIFY: it hears at every address that the database is used by, and is never deaf."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -61,7 +62,7 @@ async def through(url: str, line: Line) -> AsyncIterator[str]:
 async def test_a_line_that_dies_in_silence_is_noticed_and_opened_again(
     fresh: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "ALIVE_S", 1000)
+    monkeypatch.setattr(listening, "ALIVE_S", 0.1)
     monkeypatch.setattr(listening, "ANSWER_S", 0.1)
     monkeypatch.setattr(listening, "AGAIN_S", 0.1)
     heard: asyncio.Queue[str] = asyncio.Queue()
@@ -79,3 +80,14 @@ async def test_a_line_that_dies_in_silence_is_noticed_and_opened_again(
         assert await heard.get() == "", "something may have been missed"
         await database.fetch(NOTIFY, "after")
         assert await heard.get() == "after"
+
+
+async def test_it_stops_also_where_the_line_has_died_in_silence(fresh: Fresh) -> None:
+    """Once the farewell's time-out took the place of the stop, and nothing ever ended."""
+    line = Line()
+    async with through(fresh.app, line) as url:
+        async with listening.to(url, {"bell": lambda _: None}):
+            await asyncio.sleep(0.2)
+            line.cut = True
+            start = time.monotonic()
+        assert time.monotonic() - start < 10
