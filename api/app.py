@@ -59,6 +59,7 @@ def create(runtime: Runtime) -> FastAPI:
         summary="Tips and fair splits for live-audio platforms.",
         version=versions.NEWEST,
         openapi_url="/v1/openapi.json",
+        redirect_slashes=False,  # an address is the one that the document names
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operations.named,

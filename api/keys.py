@@ -20,7 +20,7 @@ from api import versions
 from api.tables import ApiKey
 from takings.batching import Batcher
 from takings.database import Database
-from takings.errors import Invalid, NotFound
+from takings.errors import Conflict, Invalid, NotFound
 from takings.records import new_id
 
 Scope = Literal[
@@ -52,6 +52,13 @@ class UnknownScope(Invalid):
     """
 
 
+class KeyRevoked(Conflict):
+    """The key {id} was revoked: nothing takes its place.
+
+    Make a new one with "takings keys issue".
+    """
+
+
 async def issue(
     database: Database,
     name: str,
@@ -74,10 +81,15 @@ async def issue(
 async def rotate(
     database: Database, key_id: str, *, grace: timedelta = GRACE, now: datetime
 ) -> tuple[ApiKey, str]:
-    """A key of the same actor, and its secret; the old one opens for a while longer."""
+    """A key of the same actor, and its secret; the old one opens for a while longer.
+
+    Raises NotFound or KeyRevoked.
+    """
 
     async def step(session: AsyncSession) -> tuple[ApiKey, str]:
         old = await _locked(session, key_id)
+        if old.revoked_at is not None:
+            raise KeyRevoked(id=key_id)
         old.expires_at = min(old.expires_at or now + grace, now + grace)
         return _new(session, old.name, old.scopes, old.live, now, actor=old.actor)
 

@@ -38,6 +38,9 @@ async def test_a_key_opens_what_its_scopes_name_and_another_takes_its_place(
     assert old["scopes"] == ["tips", "spaces"]
     made = (await cli("keys", "rotate", old["id"], "--hours", "1", "--json")).json
     assert made["scopes"] == old["scopes"]
+    await keys.revoke(runtime.database, made["id"], now=runtime.now())
+    assert "key_revoked" in (await cli("keys", "rotate", made["id"])).err
+    made = (await cli("keys", "rotate", old["id"], "--hours", "1", "--json")).json
     keyring, now = keys.Keyring(runtime.database), runtime.now()
     for minutes, opens in ((59, True), (61, False)):
         found = await keyring.find(secret, now + timedelta(minutes=minutes))
