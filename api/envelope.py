@@ -9,6 +9,9 @@ from api import errors
 from takings.payments.stripe import BODY_MAX
 from takings.records import new_id
 
+OURS_MAX = 256 * 1024
+"""Bytes of a body that is not Stripe's: what takes long to refuse would hold up everybody else."""
+
 
 class Envelope:
     """Names each request, in its answer and in its log lines, and lets no error out unanswered."""
@@ -46,17 +49,17 @@ class Envelope:
 
 def limited(scope: Scope, receive: Receive) -> Receive:
     """The request's body, refused as soon as it says or shows that it is too large."""
-    left = BODY_MAX
+    most = left = BODY_MAX if scope["path"].startswith("/webhooks/") else OURS_MAX
     announced = Headers(scope=scope).get("content-length", "")
 
     async def counted() -> Message:
         nonlocal left
-        if announced.isdecimal() and int(announced) > BODY_MAX:
-            raise errors.BodyTooLarge(most=BODY_MAX)
+        if announced.isdecimal() and int(announced) > most:
+            raise errors.BodyTooLarge(most=most)
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise errors.BodyTooLarge(most=BODY_MAX)
+            raise errors.BodyTooLarge(most=most)
         return message
 
     return counted

@@ -15,12 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import app, errors, keys, serving
+from api import app, envelope, errors, keys, serving
 from api.runtime import Runtime
 from sandbox.control import Sandbox
 from takings.database import Database, fetch
 from takings.errors import Invalid, Refused, TakingsError, Unavailable
-from takings.payments import stripe
 from tests import stories
 from tests.conftest import Fresh
 
@@ -262,11 +261,11 @@ async def test_every_answer_carries_its_own_request_id(client: httpx.AsyncClient
 
 
 async def test_a_large_body_is_refused_before_it_is_read(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/v1/tips", content=b"x" * (stripe.BODY_MAX + 1))
+    answer = await client.post("/v1/tips", content=b"x" * (envelope.OURS_MAX + 1))
     assert (answer.status_code, answer.json()["code"]) == (400, "body_too_large")
 
     async def growing() -> Any:
-        for _ in range(stripe.BODY_MAX // 10_000 + 2):
+        for _ in range(envelope.OURS_MAX // 10_000 + 2):
             yield b"x" * 10_000
 
     answer = await client.post("/v1/tips", content=growing())
