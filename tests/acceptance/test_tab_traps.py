@@ -1,4 +1,4 @@
-"""Attacks on tabs and tips: amounts that Stripe does not take, and ids that two want at once."""
+"""Tabs and tips: amounts that Stripe does not take, and ids that two want at once."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Attacks on the live feed: streams that outlive their key, the service, or a failure."""
+"""The feed ends when it should: with its key, with the service, where something was missed."""
 
 import asyncio
 import time

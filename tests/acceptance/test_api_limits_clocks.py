@@ -1,4 +1,4 @@
-"""Attacks on the limits by a clock: one that was ahead keeps nobody out for as long."""
+"""A clock that was ahead keeps nobody out of the limits for as long."""
 
 from datetime import timedelta
 

@@ -1,6 +1,6 @@
-"""Attacks on acts: what one caller sends harms no other, and nothing is ever done twice.
+"""What one caller sends harms no other, and nothing is done twice.
 
-Each of these has once succeeded.
+Each of these once went wrong.
 """
 
 import asyncio
