@@ -82,6 +82,27 @@ async def test_a_late_finish_gives_nobody_elses_lease_back(
         await made.start(other)
 
 
+async def test_a_key_that_was_left_off_is_taken_over_by_the_same_request_alone(
+    database: Database, runtime: Runtime
+) -> None:
+    made, act = Acts(database), an_act(runtime)
+    await begun(made, act)
+    late = replace(act, id="req_2", begun_at=act.begun_at + LEASE)
+    with pytest.raises(acts.IdempotencyKeyReused):
+        await made.start(replace(late, fingerprint=b"other"))
+    assert (await begun(made, late)).attempt == 2
+
+
+async def test_of_two_requests_that_come_together_under_one_key_the_other_is_told_so(
+    database: Database, runtime: Runtime
+) -> None:
+    made, act = Acts(database), an_act(runtime)
+    twins = [replace(act, id=f"req_{n}", fingerprint=said) for n, said in enumerate((b"a", b"b"))]
+    one, other = await asyncio.gather(*map(made.start, twins), return_exceptions=True)
+    assert isinstance(one, Started)
+    assert isinstance(other, acts.IdempotencyKeyReused)
+
+
 async def test_a_key_that_was_rotated_repeats_what_the_old_one_began(world: World) -> None:
     """A time-out, a rotation, the same request again: once that was a second tip and charge."""
     runtime = world.runtime
@@ -106,6 +127,14 @@ async def test_control_a_key_of_another_actor_does_it_anew(world: World) -> None
     world.client.headers["Authorization"] = f"Bearer {secret}"
     again = await world.client.post("/v1/tips", json=TIP, headers=named("K"))
     assert again.json()["id"] != first.json()["id"]
+
+
+def test_a_request_is_another_one_by_each_of_its_parts_and_not_by_how_json_is_spelled() -> None:
+    one = ("tips.send", "/v1/tips", '"1"', b'{"a": 1, "b": 2}')
+    assert acts.fingerprint(*one[:3], b'{"b":2,"a":1}') == acts.fingerprint(*one)
+    other = ("tips.undo", "/v1/tips?a", '"2"', b'{"a": 1, "b": 3}')
+    changed = [(*one[:n], other[n], *one[n + 1 :]) for n in range(4)]
+    assert len({acts.fingerprint(*each) for each in (one, *changed)}) == 5  # type: ignore[arg-type]
 
 
 async def test_a_replay_names_the_version_and_another_if_match_is_another_request(
@@ -155,7 +184,7 @@ async def failures(client: httpx.AsyncClient) -> list[str]:
 async def test_a_body_with_more_faults_than_anybody_reads_is_told_the_first_of_them(
     world: World,
 ) -> None:
-    body = TIP | {f"x{n}": n for n in range(20_000)}
+    body = TIP | {f"x{n}": n for n in range(15_000)}
     answer = await world.client.post("/v1/tips", json=body, headers=named("K"))
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert len(answer.json()["errors"]) == 20

@@ -155,6 +155,27 @@ async def test_a_service_that_hears_nothing_forgets_a_revoked_key_within_a_secon
         assert not await let_in(deaf)
 
 
+async def test_a_key_opens_nothing_from_the_very_instant_that_its_time_is_over(
+    world: World,
+) -> None:
+    database, now = world.runtime.database, world.runtime.now()
+    old, secret = await keys.issue(database, "one", now=now)
+    await keys.rotate(database, old.id, grace=HOUR, now=now)
+    keyring = keys.Keyring(database)
+    assert await keyring.find(secret, now + HOUR - timedelta(microseconds=1))
+    assert await keyring.find(secret, now + HOUR) is None
+
+
+async def test_a_clock_that_is_set_back_remembers_no_key_for_longer(world: World) -> None:
+    database, now = world.runtime.database, world.runtime.now()
+    row, secret = await keys.issue(database, "one", now=now)
+    deaf = keys.Keyring(database)
+    assert await deaf.find(secret, now + HOUR)
+    for at in (now, now + HOUR):
+        assert (await keys.revoke(database, row.id, now=at)).revoked_at == now
+    assert await deaf.find(secret, now) is None
+
+
 async def test_while_a_key_is_rotated_both_open_and_then_only_the_new_one(world: World) -> None:
     runtime, database = world.runtime, world.runtime.database
     old, first = await keys.issue(database, "one", scopes=["spaces"], now=runtime.now())
@@ -171,6 +192,7 @@ async def test_while_a_key_is_rotated_both_open_and_then_only_the_new_one(world:
         assert [await let_in(hand) for hand in hands] == [False, True]
         again, _ = await keys.rotate(database, old.id, grace=HOUR, now=runtime.now())
         assert again.id != new.id
+        world.ahead += 2 * keys.REMEMBERED  # what is remembered would say the same either way
         assert [await let_in(hand) for hand in hands] == [False, True]  # its time stays over
 
 

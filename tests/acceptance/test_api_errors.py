@@ -264,6 +264,9 @@ async def test_a_large_body_is_refused_before_it_is_read(client: httpx.AsyncClie
     answer = await client.post("/v1/tips", content=b"x" * (envelope.OURS_MAX + 1))
     assert (answer.status_code, answer.json()["code"]) == (400, "body_too_large")
 
+    fits = await client.post("/v1/tips", content=b"x" * envelope.OURS_MAX)
+    assert fits.json()["code"] != "body_too_large"
+
     async def growing() -> Any:
         for _ in range(envelope.OURS_MAX // 10_000 + 2):
             yield b"x" * 10_000

@@ -159,13 +159,17 @@ async def test_whatever_can_be_expanded_is_shown_whole_and_nothing_else_can(worl
         path = world.here(example.path)
         said = parameters(world.operations()[operation][2])["expand[]"]["schema"]
         fields = said["items"].get("enum") or [said["items"]["const"]]
+        bare = await get(world, path)
         for asked in (*[[field] for field in fields], fields):
             shown = await get(world, path, **{"expand[]": asked})
             for field in asked:
                 name = field.removeprefix("data.")
-                for row in shown["data"] if field != name else [shown]:
+                named, rows = (
+                    answer["data"] if field != name else [answer] for answer in (bare, shown)
+                )
+                for known, row in zip(named, rows, strict=True):
                     whole = row[name]
-                    assert whole["object"] == name, operation
+                    assert (whole["object"], whole["id"]) == (name, known[name]), operation
                     plain = await get(world, f"/v1/{name}s/{whole['id']}")
                     assert whole == plain, operation
         wrong = await problem(world, path, **{"expand[]": "secrets"})

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from api import app, serving
+from api import app, envelope, serving
 from api.runtime import Runtime
 from api.settings import Settings
 from sandbox.control import Sandbox
@@ -153,6 +153,14 @@ async def test_a_true_webhook_is_stored_once_however_often_it_comes(
         assert (answer.status_code, answer.content) == (200, b"")
         assert answer.headers["request-id"].startswith("req_")
     assert await stored(database) == [("evt_true", "account")]
+
+
+async def test_an_event_of_stripes_may_be_larger_than_a_body_of_anybody_elses(
+    service: str, database: Database
+) -> None:
+    body = event(id="evt_large", padding="x" * envelope.OURS_MAX)
+    assert (await post(service, ACCOUNT, (body, signed(body)))).status_code == 200
+    assert await stored(database) == [("evt_large", "account")]
 
 
 async def test_the_connect_endpoint_takes_thin_notifications_and_has_its_own_secret(

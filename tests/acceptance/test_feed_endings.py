@@ -68,3 +68,41 @@ async def test_who_may_have_missed_something_has_to_come_again(
             await stories.tip(runtime, 500)
             async with asyncio.timeout(5):
                 assert await watcher.get() is None
+
+
+async def test_a_watcher_who_is_too_slow_for_what_changes_has_to_come_again(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    names = [(await stories.tip(runtime, 500)).tip.id for _ in range(3)]
+    monkeypatch.setattr(feed, "WAITING", 2)
+    live = Feed(runtime.database)
+    with live.watching("spc_one") as watcher:
+        live.ring(" ".join(names))
+        async with asyncio.timeout(5):
+            assert await watcher.get() is None
+
+
+# Ids as long as they may be: of more than a hundred in one note PostgreSQL takes none.
+MANY = """
+INSERT INTO tips (id, payment_id, space_id, agreement_version, listener_id, minor, currency,
+                  anonymous, created_at)
+SELECT rpad('tip_' || n || '_', 64, 'x'), payment_id, space_id, agreement_version, listener_id,
+       minor, currency, anonymous, created_at
+  FROM tips, generate_series(1, 250) AS n
+"""
+
+
+async def test_however_many_tips_change_at_once_all_are_told(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    await stories.tip(runtime, 500)
+    monkeypatch.setattr(feed, "AT_ONCE", 70)
+    live = Feed(runtime.database)
+    async with runtime.database.listening({feed.CHANNEL: live.ring}):
+        with live.watching("spc_one") as watcher:
+            await runtime.database.fetch(MANY)
+            async with asyncio.timeout(10):
+                told = [await watcher.get() for _ in range(250)]
+    assert len({tip.id for tip in told if tip is not None}) == 250

@@ -12,7 +12,7 @@ from takings.commission import Tier
 from takings.database import Database
 from takings.errors import Conflict, NotFound
 from takings.money import Money
-from takings.payments import receipts, refunds, sweeps
+from takings.payments import cash, receipts, refunds, sweeps
 from takings.payments.receipts import NoReceipt, Receipt, ReceiptDiffers, Share
 from takings.policies import policies
 from takings.policies.presets import PRESETS
@@ -207,6 +207,39 @@ async def test_a_tabs_receipt_shows_the_fee_of_what_was_captured_and_one_tip_ret
     owed = await stories.owed(runtime.database, "eur")
     assert {host: share.left.minor for host, share in receipt.hosts.items()} == owed
     assert set(await stories.guilty(runtime.database)) <= {"covered"}
+
+
+async def test_a_tabs_fee_is_not_shown_while_only_that_of_the_cap_is_known(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sweeps, "_book", _nothing)
+        payment = await a_tab(runtime, box, fee_bearer="platform", refund_fee_bearer="platform")
+    since = stories.later(days=-1)
+    found = [line async for page in runtime.stripe.cash_since(since) for line in page]
+    shown = []
+    for one in sorted(found, key=lambda line: line.category):  # the charge, then what is let go
+        shown.append((await of(runtime, payment)).fee)
+        await runtime.database.run(cash.book, [one], runtime.now())
+    assert shown == [None, None]
+    assert (await of(runtime, payment)).fee == eur(94)
+
+
+async def test_a_fee_in_another_currency_is_the_platforms_whoever_else_would_bear_it(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await under(runtime, fee_bearer="host", refund_fee_bearer="host")
+    with monkeypatch.context() as patched:
+        patched.setattr(sweeps, "_book", _nothing)
+        payment, _ = await together.paid(runtime, box, [500])
+    since = stories.later(days=-1)
+    [[found]] = [page async for page in runtime.stripe.cash_since(since)]
+    abroad = replace(found, currency="usd", minor=600, net=600 - found.fee)
+    await runtime.database.run(cash.book, [abroad], runtime.now())
+    receipt = await of(runtime, payment)
+    [line] = receipt.lines
+    assert (receipt.fee, line.fee_bearer) == (Money(found.fee, "usd"), "platform")
+    assert {share.fee for share in line.shares} == {eur(0)}
 
 
 async def test_what_was_not_paid_has_no_receipt(runtime: Runtime) -> None:

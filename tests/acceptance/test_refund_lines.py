@@ -147,6 +147,11 @@ async def test_the_same_refund_again_is_answered_and_another_one_differs(
             await refund(runtime, "ref_1", payment, lines)
     with pytest.raises(RefundDiffers):
         await refund(runtime, "ref_1", payment, {first: 100, second: 200}, 299)
+    other, same = await stories.many_paid(runtime, box, 1), Money(300, "eur")
+    with pytest.raises(RefundDiffers):
+        await refunds.refund(
+            runtime.database, runtime.stripe, "ref_1", *other, same, now=runtime.now()
+        )
     assert len(box.calls("POST", "/v1/refunds")) == 1
 
 

@@ -15,8 +15,9 @@ from takings.policies import policies
 from takings.policies.presets import PRESETS
 from takings.spaces import agreements
 from takings.spaces.agreements import Share
-from tests import stories
+from tests import books, stories
 from tests.authorised import close, give, intent, opened
+from tests.conftest import Fresh
 from tipping import tabs
 
 
@@ -187,5 +188,32 @@ async def test_who_captures_a_tab_in_the_dashboard_proves_nothing_and_the_cash_w
     journal = await stories.told(runtime.database)
     assert (journal.count(":earned"), journal.count("clearing:charges -10000 eur")) == (1, 1)
     assert (await tabs.get(runtime.database, "tab_1")).state == "open"
-    await stories.hear(runtime, box, now=stories.later(days=2))
+    await stories.hear(runtime, box, now=stories.later(days=31))
     assert await stories.owed(runtime.database, "eur") == {"host_ada": 300, "host_bob": 200}
+    rows = await runtime.database.fetch("SELECT released_at FROM payments")
+    assert {row.released_at for row in rows} == {None}, "nor is there anything to release"
+
+
+async def test_a_tabs_cap_becomes_its_sum_once_and_nobody_can_raise_or_change_it(
+    runtime: Runtime, box: Sandbox, fresh: Fresh
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+
+    async def final(*changes: str) -> None:
+        async with books.connected(fresh.admin) as connection:
+            for role in ("origin", "replica"):
+                await connection.execute(f"SET session_replication_role = {role}")
+                for change in changes:
+                    said = await books.refusal(connection, f"UPDATE payments SET {change}")
+                    assert said == "payments_amount_is_final", (role, change)
+
+    early = "state = 'capturing', minor = 1"
+    await opened(runtime, box, paid=False)
+    await final(early)
+    tab = await opened(runtime, box)
+    await give(runtime, "tip_1", 1000)
+    more = "state = 'capturing', minor = minor + 1"
+    await final(more, "minor = 1", "state = 'capturing', currency = 'usd'")
+    assert await close(runtime) == "settled"
+    await final(early, "minor = 1", "fees_covered = 0")
+    assert (await tabs.get(runtime.database, tab.tab.id)).payment.minor == 1061

@@ -11,7 +11,7 @@ from takings.errors import TakingsError
 from takings.money import Money
 from takings.spaces import spaces
 from tests import stories
-from tests.authorised import Surface, close, give, intent, opened
+from tests.authorised import Surface, captures_asked, close, give, intent, opened
 from tipping import tabs, tips
 from tipping.tabs import TabTip, TabWish
 
@@ -64,7 +64,7 @@ async def test_a_tip_on_a_tab_is_undone_within_ten_seconds_and_not_later(
     at = runtime.now()
     for name in ("tip_1", "tip_2", "tip_3"):
         await give(runtime, name, now=at)
-    early, late = at + timedelta(seconds=9.9), at + timedelta(seconds=10.1)
+    early, late = at + timedelta(seconds=9.9), at + timedelta(seconds=10)
     await tips.undo(runtime.database, runtime.stripe, "tip_1", now=early)
     with pytest.raises(tips.UndoOver):
         await tips.undo(runtime.database, runtime.stripe, "tip_2", now=late)
@@ -74,6 +74,30 @@ async def test_a_tip_on_a_tab_is_undone_within_ten_seconds_and_not_later(
     states = [(await tips.get(runtime.database, f"tip_{n}")).state for n in (1, 2, 3)]
     assert states == ["cancelled", "settled", "settled"]
     assert (await tabs.get(runtime.database, "tab_1")).given == Money(1000, "eur")
+
+
+async def test_an_open_tab_stays_uncaptured_however_long_its_room_lasts(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    await opened(runtime, box)
+    await give(runtime, "tip_1")
+    await stories.hear(runtime, box, now=stories.later(hours=3))
+    assert (await tabs.get(runtime.database, "tab_1")).state == "open"
+    assert captures_asked(box) == 0
+    assert await close(runtime) == "settled"
+    assert intent(box) == ("succeeded", 10_000, 546)
+
+
+async def test_the_cap_holds_a_tip_and_its_card_fee_to_the_cent(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    await opened(runtime, box, 546)
+    await opened(runtime, box, 545, name="tab_2")
+    assert await give(runtime, "tip_1") == "pending"
+    assert await give(runtime, "tip_2", tab="tab_2") == "tab_full"
+    assert [await close(runtime), await close(runtime, "tab_2")] == ["settled", "cancelled"]
 
 
 async def test_an_authorisation_that_lapses_ends_the_tab_and_its_tips(
@@ -145,14 +169,19 @@ async def test_what_was_sent_again_is_the_same_and_what_differs_is_refused(
         await opened(runtime, box, 9_999)
     assert [await give(runtime, "tip_1") for _ in range(3)] == ["pending"] * 3
     assert await give(runtime, "tip_1", 501) == "tip_differs"
+    unnamed = TabTip("tip_1", "tab_1", Money(500, "eur"), anonymous=True)
+    with pytest.raises(tips.TipDiffers):
+        await tabs.tip(runtime.database, unnamed, now=runtime.now())
     assert await give(runtime, "tip_2", tab="tab_2") == "not_found"
     await stories.tip(runtime, 500, name="tip_3")
     assert await give(runtime, "tip_3") == "tip_differs"
     assert await close(runtime) == "settled"
     assert await give(runtime, "tip_1") == "settled"
     assert (await tabs.get(runtime.database, "tab_1")).tips == 1
-    with pytest.raises(tabs.CapTooSmall):
+    with pytest.raises(tabs.CapTooSmall) as caught:
         await opened(runtime, box, 80, name="tab_small", paid=False)
+    least = caught.value.facts["charge"]
+    assert (await opened(runtime, box, least.minor, name="tab_small")).state == "open"
 
 
 async def test_the_room_must_be_live_and_the_tip_within_the_policy(

@@ -32,10 +32,10 @@ async def test_a_room_suggests_what_its_host_does_and_else_what_its_policy_does(
     await stories.room(database, NOW)
     assert await database.run(presets.get, "host_ada", "eur") == Presets("host_ada", "eur", 0, ())
     assert await database.run(presets.of_space, "spc_one", "eur") == eur(500, 1000, 2000)
-    assert await put(database, 10, 300, 700, 60_000) == Presets(
-        *("host_ada", "eur", 1), eur(10, 300, 700, 60_000)
+    assert await put(database, 49, 50, 50_000, 50_001) == Presets(
+        *("host_ada", "eur", 1), eur(49, 50, 50_000, 50_001)
     )
-    fits = eur(300, 700)  # the policy takes tips of 0.50 to 500.00
+    fits = eur(50, 50_000)  # the policy takes tips of 0.50 to 500.00
     assert await database.run(presets.of_space, "spc_one", "eur") == fits
     usd = await database.run(presets.of_space, "spc_one", "usd")
     assert [one.minor for one in usd] == [500, 1000, 2000]

@@ -84,7 +84,7 @@ async def test_after_ten_seconds_it_is_captured_once_and_cannot_be_undone(
 ) -> None:
     await stories.room(runtime.database, runtime.now())
     at = sent_at(await authorised(runtime, box, surface))
-    assert await undone(runtime, at + LATE) == "undo_over"  # also where nobody captured it yet
+    assert await undone(runtime, at + UNDO) == "undo_over"  # also where nobody captured it yet
     for _ in range(2):
         await stories.hear(runtime, box, now=at + LATE)
     assert await undone(runtime, at + EARLY) == "undo_over"
@@ -197,6 +197,22 @@ async def test_what_is_undone_before_stripe_has_answered_is_let_go_when_it_has(
     assert session["status"] == "expired"
     assert set(intents(box)) <= {"canceled"}
     assert (await tips.get(runtime.database, "tip_1")).state == "cancelled"
+
+
+async def test_a_checkout_that_was_paid_before_we_noted_its_answer_is_captured_all_the_same(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stripe repeats its answer as it was, when the session had no intent yet."""
+    with monkeypatch.context() as crash:
+        crash.setattr(asks, "answered", dies)
+        with pytest.raises(asyncio.CancelledError):
+            await open_tip(runtime, "checkout")
+    (session,) = box.state.table("checkout.session").rows
+    box.pay(checkout_session=session["id"])
+    await stories.hear(runtime, box)
+    await sweep(runtime, asks.LEASE)
+    await capture(runtime, stories.later(minutes=2))
+    assert await captured_once(runtime, box)
 
 
 async def sweep(runtime: Runtime, later: timedelta) -> None:
@@ -317,6 +333,19 @@ async def test_an_authorisation_of_which_no_event_came_is_found_by_the_sweep_of_
     assert (found.payment.state, found.undo_until) == ("authorised", at + UNDO)
     await worker.drain(runtime, at + UNDO)
     assert await captured_once(runtime, box)
+
+
+async def test_who_hears_again_that_it_is_authorised_gives_nobody_more_time(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    """Every look at Stripe would put the capture off by ten seconds, and the undo with it."""
+    await stories.room(runtime.database, runtime.now())
+    sent = await authorised(runtime, box)
+    at = sent_at(sent) + EARLY
+    await sweeps.open_payments(runtime.database, runtime.stripe, SETTLEMENT, before=at, now=at)
+    looked_at = "SELECT looked_at FROM payments"
+    assert [row.looked_at for row in await runtime.database.fetch(looked_at)] == [at]
+    assert (await tips.get(runtime.database, "tip_1")).undo_until == sent.undo_until
 
 
 async def test_a_session_proves_no_more_than_the_intent_says_was_captured(

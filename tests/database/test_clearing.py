@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from takings.database import Database
 from takings.ledger import accounts, journal
@@ -42,6 +42,15 @@ async def test_a_subject_is_open_since_its_first_posting_until_it_is_zero(
     assert await clearing.read(database) == {}
     await post(database, entry("again", "pay_1", 7, day=3))
     assert await clearing.read(database) == {one: Open(7, NOON + timedelta(days=3))}
+
+
+async def test_what_is_posted_at_the_instant_of_the_last_reading_is_read_on(
+    database: Database,
+) -> None:
+    clearing, at = Clearing(), datetime.now(UTC)
+    for n in (1, 2):
+        await database.run(journal.post, [entry(f"{n}", f"pay_{n}", 5)], posted_at=at)
+        assert len(await clearing.read(database)) == n
 
 
 async def test_only_clearing_and_suspense_are_watched(database: Database) -> None:

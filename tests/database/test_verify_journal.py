@@ -11,7 +11,7 @@ from takings.database import Database
 from takings.ledger import seals
 from tests.books import NOON
 from tests.conftest import ROOT, Fresh
-from tests.database.test_seals import ENTRIES, admin, book, chain, cut
+from tests.database.test_seals import ENTRIES, admin, book, chain, cut, found
 
 __all__ = ["admin", "book"]  # the fixtures
 
@@ -59,3 +59,13 @@ async def test_the_independent_verifier_agrees_with_us(
     assert (await independent(fresh.app))[0] == 0
     code, out = await independent(fresh.app, anchors)
     assert (code, out) == (1, "seal 601: cut off, an anchor tells of it\n")
+
+
+async def test_a_seal_that_is_numbered_before_the_first_hides_no_entry(
+    book: Database, admin: asyncpg.Connection
+) -> None:
+    """Whoever owns the database can do away with the constraint that counts from one."""
+    hidden = dict(await chain(book))[ENTRIES]
+    await admin.execute("ALTER TABLE seals DROP CONSTRAINT seals_counted_from_one")
+    await admin.execute("UPDATE seals SET n = 0 WHERE n = $1", ENTRIES)
+    assert [one.entry for one in await found(book.fetch)] == [hidden]

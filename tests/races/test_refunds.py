@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 
+import httpx
 import pytest
 
 from api.runtime import Runtime
@@ -112,6 +113,40 @@ async def test_a_refund_that_stripe_refuses_reserves_and_books_nothing(
     assert [tuple(row) for row in rows] == [(0, 0)]
     await stories.hear(runtime, box)  # and the one that was made at Stripe is booked
     assert await stories.owed(runtime.database, "eur") == {"host_ada": 0, "host_bob": 0}
+    assert await stories.guilty(runtime.database) == {}
+
+
+async def test_a_refund_that_was_called_refused_is_booked_once_when_stripe_tells_of_it(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    (payment,) = await stories.many_paid(runtime, box, 1)
+    box.faults.call("timeout_with_effect", "/v1/refunds$", times=3)
+    assert await refund(runtime, 1, payment, 100) == "stripe_away"
+    await runtime.database.run(returns.refuse, f"ref_{payment}_1", "lost", runtime.now())
+    for _ in range(2):
+        await stories.hear(runtime, box)
+        assert await refund(runtime, 1, payment, 100) == "booked"
+    rows = await runtime.database.run(fetch, "SELECT refunding, returned FROM lines")
+    assert [tuple(row) for row in rows] == [(0, 100)]
+    assert await stories.owed(runtime.database, "eur") == {"host_ada": 240, "host_bob": 160}
+    assert await stories.guilty(runtime.database) == {}
+
+
+async def test_a_refund_that_was_cancelled_at_stripe_gives_everyone_back_their_part(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await stories.room(runtime.database, runtime.now())
+    (payment,) = await stories.many_paid(runtime, box, 1)
+    before = await stories.owed(runtime.database, "eur")
+    assert await refund(runtime, 1, payment, 101) == "booked"
+    [row] = await runtime.database.run(fetch, "SELECT stripe_id FROM refunds")
+    box.stall_refund(row.stripe_id)
+    async with httpx.AsyncClient(base_url=box.url, auth=("sk_test_takings", "")) as dashboard:
+        (await dashboard.post(f"/v1/refunds/{row.stripe_id}/cancel")).raise_for_status()
+    await stories.hear(runtime, box)
+    assert await refund(runtime, 1, payment, 101) == "failed"
+    assert await stories.owed(runtime.database, "eur") == before
     assert await stories.guilty(runtime.database) == {}
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from takings import money
 from takings.commission import BadRate, BadTiers, FeeSchedule, Tier, cover
 from takings.money import Money
+from takings.payments import orders
 from takings.policies.presets import PRESETS
 from takings.policies.rules import (
     AboveMaximum,
@@ -117,6 +118,15 @@ def test_every_chip_can_be_charged_in_every_currency(currency: str) -> None:
         CLUBHOUSE.check(Money(chip, currency))
         money.check_charge(Money(chip, currency))
         assert terms.fee.fee(chip) < cover(chip, terms.fee)
+
+
+@pytest.mark.parametrize("currency", ["isk", "kwd", "jpy", "eur"])
+def test_who_covers_the_card_fee_pays_a_sum_that_stripe_takes(currency: str) -> None:
+    some = Terms(fee=FeeSchedule(290, 30), minimum=1, maximum=1_000_000)
+    policy, cost = replace(CLUBHOUSE, terms={currency: some}), Money(12_300, currency)
+    charge = orders.charge(policy, cost)
+    money.check_charge(charge)
+    assert charge.minor - some.fee.fee(charge.minor) >= cost.minor
 
 
 def test_twitter_takes_three_per_cent_to_fifty_thousand_dollars_then_twenty() -> None:
