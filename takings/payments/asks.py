@@ -30,6 +30,9 @@ from takings.payments.stripe import (
 LEASE = timedelta(seconds=60)
 """Longer than all tries of one call to Stripe together."""
 
+LONGEST = timedelta(hours=1)
+"""How long what Stripe did not do waits at most until it is asked anew."""
+
 
 class InFlight(Conflict):
     """The same request is being worked on right now.
@@ -78,11 +81,17 @@ ANSWERED = "UPDATE asks SET answered_at = $2 WHERE key = $1 AND answered_at IS N
 
 
 async def write(
-    session: AsyncSession, key: str, call: Call, params: Mapping[str, Any], now: datetime
+    session: AsyncSession,
+    key: str,
+    call: Call,
+    params: Mapping[str, Any],
+    now: datetime,
+    *,
+    lease: timedelta = LEASE,
 ) -> Ask:
     """Write down what will be asked, and take its lease: the writer is the one who calls."""
     text = orjson.dumps(params).decode()
-    await fetch(session, WRITE, key, call, text, now, LEASE)
+    await fetch(session, WRITE, key, call, text, now, lease)
     return Ask(key, call, params, now, again=False, expired=False)
 
 
@@ -125,13 +134,14 @@ async def _looked_up(door: Stripe, ask: Ask) -> Object | None:
 
 
 async def anew(session: AsyncSession, ask: Ask, now: datetime) -> None:
-    """Ask the same under a next key, a lease later: for what Stripe shows that it did not do.
+    """Ask the same under a next key, later and later: for what Stripe shows that it did not do.
 
     Under the old key it would only repeat itself.
     """
     kind, subject, *count = ask.key.split(":")
-    key = f"{kind}:{subject}:{int(count[0]) + 1 if count else 2}"
-    await write(session, key, ask.call, ask.params, now)
+    nth = int(count[0]) + 1 if count else 2
+    lease = min(LEASE * 2 ** min(nth - 2, 10), LONGEST)
+    await write(session, f"{kind}:{subject}:{nth}", ask.call, ask.params, now, lease=lease)
 
 
 async def answered(session: AsyncSession, key: str, now: datetime) -> bool:

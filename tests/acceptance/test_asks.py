@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +12,9 @@ from api.runtime import Runtime
 from sandbox import intents
 from sandbox import payments as stripes_payments
 from sandbox.control import Sandbox
+from takings.database import fetch
 from takings.money import Money
-from takings.payments import facts, refunds, sweeps
+from takings.payments import asks, facts, refunds, sweeps
 from takings.payments.stripe import Stripe
 from tests import stories
 from tipping import tips
@@ -180,3 +182,15 @@ def test_only_a_charge_that_is_paid_and_captured_is_a_proof(
         "created": int(NOW.timestamp()),
     }
     assert (facts.by_charge(charge, NOW) is not None) == proves
+
+
+async def test_what_stripe_did_not_do_is_asked_anew_later_and_later(runtime: Runtime) -> None:
+    now, waits = runtime.now(), []
+    async with runtime.database.transaction() as session:
+        ask = await asks.write(session, "capture:pay_1", "payment_intents.capture", {}, now)
+        for nth in range(2, 12):
+            await asks.anew(session, ask, now)
+            ask = replace(ask, key=f"capture:pay_1:{nth}")
+            [row] = await fetch(session, "SELECT leased_until FROM asks WHERE key = $1", ask.key)
+            waits.append((row.leased_until - now) // timedelta(minutes=1))
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
