@@ -215,7 +215,8 @@ async def test_a_deadlock_is_tried_again_until_both_have_what_they_want(
 
     answers = [*await asyncio.gather(*(database.run(cross, *pair) for pair in PAIRS))]
     assert answers == ["done", "done"]
-    assert sorted(attempts.values()) == [1, 2]
+    once, again = sorted(attempts.values())
+    assert (once, again > 1) == (1, True)  # who lost may lose another time: it is quick to be back
 
 
 async def test_a_serialisation_failure_is_tried_again(database: Database) -> None:
