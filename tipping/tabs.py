@@ -234,9 +234,10 @@ async def close(database: Database, door: Stripe, tab_id: str, *, now: datetime)
     return await get(database, tab_id)
 
 
+# In no order: else a batch of those that cannot be closed would come first for ever.
 ENDED = """
 SELECT t.id FROM tabs t JOIN spaces s ON s.id = t.space_id
- WHERE t.closed_at IS NULL AND s.state IN ('ended', 'cancelled') ORDER BY t.id LIMIT $1
+ WHERE t.closed_at IS NULL AND s.state IN ('ended', 'cancelled') ORDER BY random() LIMIT $1
 """
 
 
