@@ -1,1 +1,1 @@
-"""Ticketed Spaces: the next floor to be built; nothing is sold here yet."""
+"""Ticketed Spaces: limited runs that never oversell, held, bought, passed on and admitted once."""

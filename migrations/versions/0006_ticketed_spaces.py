@@ -1,0 +1,643 @@
+"""Ticketed Spaces: runs and what is left of them, holds, purchases, tickets, the waiting list.
+
+Revision ID: 0006
+Revises: 0005
+"""
+
+from alembic import context, op
+
+from migrations import statements
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+# A pool is how many there are of something, and how many of them are taken: of a run, of each of
+# its tiers and codes, of a whole Space.  Whoever changes what a run has left holds the run's pool
+# locked, then its Space's, if that has one; the others are only changed under the run's lock.
+TABLES = """
+CREATE TABLE pools (
+  id varchar NOT NULL,
+  quota integer,
+  held integer NOT NULL DEFAULT 0,
+  sold integer NOT NULL DEFAULT 0,
+  issued integer NOT NULL DEFAULT 0,
+  CONSTRAINT pools_pk PRIMARY KEY (id),
+  CONSTRAINT pools_not_negative CHECK (held >= 0 AND sold >= 0 AND quota >= 0),
+  CONSTRAINT pools_never_oversold CHECK (held + sold <= quota)
+) WITH (fillfactor = 50);
+
+CREATE TABLE runs (
+  id varchar NOT NULL,
+  space_id varchar NOT NULL,
+  policy varchar NOT NULL,
+  policy_version smallint NOT NULL,
+  currency char(3) NOT NULL,
+  opens_at timestamptz,
+  closes_at timestamptz,
+  per_listener integer,
+  per_address integer,
+  hold_s integer NOT NULL,
+  offer_s integer NOT NULL,
+  draw_s integer,
+  refund_until_h integer,
+  version integer NOT NULL,
+  created_at timestamptz NOT NULL,
+  cancelled_at timestamptz,
+  CONSTRAINT runs_pk PRIMARY KEY (id),
+  CONSTRAINT runs_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT runs_in_order CHECK (opens_at < closes_at),
+  CONSTRAINT runs_positive
+    CHECK (per_listener > 0 AND per_address > 0 AND hold_s > 0 AND offer_s > 0 AND draw_s > 0
+           AND refund_until_h >= 0),
+  CONSTRAINT runs_draw_has_a_start CHECK (draw_s IS NULL OR opens_at IS NOT NULL),
+  CONSTRAINT runs_space_id_fk FOREIGN KEY(space_id) REFERENCES spaces (id),
+  CONSTRAINT runs_policy_policy_version_fk
+    FOREIGN KEY(policy, policy_version) REFERENCES policies (name, version)
+);
+CREATE INDEX runs_created_at_id_idx ON runs (created_at, id);
+CREATE INDEX runs_space_id_idx ON runs (space_id);
+
+CREATE TABLE tiers (
+  id varchar NOT NULL,
+  run_id varchar NOT NULL,
+  position smallint NOT NULL,
+  name varchar NOT NULL,
+  kind varchar NOT NULL,
+  minor bigint NOT NULL,
+  opens_at timestamptz,
+  closes_at timestamptz,
+  CONSTRAINT tiers_pk PRIMARY KEY (id),
+  CONSTRAINT tiers_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT tiers_kind_known CHECK (kind IN ('fixed', 'choice', 'free', 'comp')),
+  CONSTRAINT tiers_priced CHECK ((minor > 0) = (kind IN ('fixed', 'choice'))),
+  CONSTRAINT tiers_in_order CHECK (opens_at < closes_at),
+  CONSTRAINT tiers_run_id_position_key UNIQUE (run_id, position) DEFERRABLE INITIALLY DEFERRED,
+  CONSTRAINT tiers_run_id_fk FOREIGN KEY(run_id) REFERENCES runs (id)
+);
+
+CREATE TABLE codes (
+  id varchar NOT NULL,
+  run_id varchar NOT NULL,
+  tier_id varchar,
+  code varchar NOT NULL,
+  rate_bps integer,
+  minor bigint,
+  closes_at timestamptz,
+  created_at timestamptz NOT NULL,
+  CONSTRAINT codes_pk PRIMARY KEY (id),
+  CONSTRAINT codes_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT codes_rate_or_minor CHECK ((rate_bps IS NULL) <> (minor IS NULL)),
+  CONSTRAINT codes_in_range CHECK (rate_bps BETWEEN 1 AND 10000 AND minor > 0),
+  CONSTRAINT codes_run_id_code_key UNIQUE (run_id, code),
+  CONSTRAINT codes_run_id_fk FOREIGN KEY(run_id) REFERENCES runs (id),
+  CONSTRAINT codes_tier_id_fk FOREIGN KEY(tier_id) REFERENCES tiers (id)
+);
+CREATE INDEX codes_created_at_id_idx ON codes (created_at, id);
+
+CREATE TABLE holds (
+  id varchar NOT NULL,
+  run_id varchar NOT NULL,
+  tier_id varchar NOT NULL,
+  code_id varchar,
+  listener_id varchar NOT NULL,
+  origin bytea,
+  quantity integer NOT NULL,
+  returned integer NOT NULL DEFAULT 0,
+  minor bigint NOT NULL,
+  state varchar NOT NULL,
+  paying boolean NOT NULL DEFAULT false,
+  extended boolean NOT NULL DEFAULT false,
+  expires_at timestamptz NOT NULL,
+  created_at timestamptz NOT NULL,
+  ended_at timestamptz,
+  CONSTRAINT holds_pk PRIMARY KEY (id),
+  CONSTRAINT holds_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT holds_listener_id_well_formed
+    CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT holds_positive CHECK (quantity > 0 AND minor >= 0),
+  CONSTRAINT holds_returned_no_more CHECK (returned BETWEEN 0 AND quantity),
+  CONSTRAINT holds_state_known
+    CHECK (state IN ('held', 'expiring', 'sold', 'released', 'expired')),
+  CONSTRAINT holds_ended_at_a_time
+    CHECK ((state IN ('held', 'expiring')) = (ended_at IS NULL)),
+  CONSTRAINT holds_tier_id_fk FOREIGN KEY(tier_id) REFERENCES tiers (id),
+  CONSTRAINT holds_code_id_fk FOREIGN KEY(code_id) REFERENCES codes (id)
+);
+CREATE INDEX holds_due_idx ON holds (run_id, expires_at) WHERE state = 'held';
+CREATE INDEX holds_expiring_idx ON holds (expires_at) WHERE state = 'expiring';
+CREATE INDEX holds_listener_idx ON holds (run_id, listener_id);
+CREATE INDEX holds_origin_idx ON holds (run_id, origin) WHERE origin IS NOT NULL;
+
+CREATE TABLE purchases (
+  id varchar NOT NULL,
+  hold_id varchar NOT NULL,
+  payment_id varchar,
+  created_at timestamptz NOT NULL,
+  settled_at timestamptz,
+  unseated_at timestamptz,
+  cancelled_at timestamptz,
+  CONSTRAINT purchases_pk PRIMARY KEY (id),
+  CONSTRAINT purchases_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT purchases_one_end CHECK (num_nonnulls(settled_at, unseated_at, cancelled_at) <= 1),
+  CONSTRAINT purchases_payment_id_key UNIQUE (payment_id),
+  CONSTRAINT purchases_hold_id_fk FOREIGN KEY(hold_id) REFERENCES holds (id),
+  CONSTRAINT purchases_payment_id_fk FOREIGN KEY(payment_id) REFERENCES payments (id)
+    DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX purchases_created_at_id_idx ON purchases (created_at, id);
+CREATE UNIQUE INDEX purchases_one_at_a_time_idx ON purchases (hold_id)
+  WHERE cancelled_at IS NULL AND unseated_at IS NULL;
+CREATE INDEX purchases_hold_id_idx ON purchases (hold_id);
+
+CREATE TABLE tickets (
+  id varchar NOT NULL,
+  run_id varchar NOT NULL,
+  tier_id varchar NOT NULL,
+  purchase_id varchar NOT NULL,
+  listener_id varchar NOT NULL,
+  holder varchar,
+  minor bigint NOT NULL,
+  state varchar NOT NULL,
+  number integer,
+  secret bytea NOT NULL,
+  serial integer NOT NULL DEFAULT 1,
+  created_at timestamptz NOT NULL,
+  issued_at timestamptz,
+  voided_at timestamptz,
+  CONSTRAINT tickets_pk PRIMARY KEY (id),
+  CONSTRAINT tickets_listener_id_well_formed
+    CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT tickets_not_negative CHECK (minor >= 0),
+  CONSTRAINT tickets_state_known CHECK (state IN ('pending', 'valid', 'void')),
+  CONSTRAINT tickets_numbered CHECK (number IS NOT NULL OR state <> 'valid'),
+  CONSTRAINT tickets_secret_of_128_bits CHECK (octet_length(secret) = 16),
+  CONSTRAINT tickets_run_id_number_key UNIQUE (run_id, number),
+  CONSTRAINT tickets_run_id_fk FOREIGN KEY(run_id) REFERENCES runs (id),
+  CONSTRAINT tickets_tier_id_fk FOREIGN KEY(tier_id) REFERENCES tiers (id),
+  CONSTRAINT tickets_purchase_id_fk FOREIGN KEY(purchase_id) REFERENCES purchases (id)
+);
+CREATE INDEX tickets_created_at_id_idx ON tickets (created_at, id);
+CREATE INDEX tickets_listener_id_idx ON tickets (listener_id);
+CREATE INDEX tickets_purchase_id_idx ON tickets (purchase_id);
+
+CREATE TABLE ticket_refunds (
+  ticket_id varchar NOT NULL,
+  cause varchar NOT NULL,
+  refund_id varchar,
+  attempts integer NOT NULL DEFAULT 0,
+  next_at timestamptz NOT NULL,
+  error varchar,
+  created_at timestamptz NOT NULL,
+  done_at timestamptz,
+  CONSTRAINT ticket_refunds_pk PRIMARY KEY (ticket_id),
+  CONSTRAINT ticket_refunds_cause_known
+    CHECK (cause IN ('asked', 'cancelled', 'rescheduled', 'no_show', 'no_seat')),
+  CONSTRAINT ticket_refunds_ticket_id_fk FOREIGN KEY(ticket_id) REFERENCES tickets (id),
+  CONSTRAINT ticket_refunds_refund_id_fk FOREIGN KEY(refund_id) REFERENCES refunds (id)
+);
+CREATE INDEX ticket_refunds_due_idx ON ticket_refunds (next_at) WHERE done_at IS NULL;
+
+CREATE TABLE waiting (
+  id varchar NOT NULL,
+  run_id varchar NOT NULL,
+  tier_id varchar,
+  listener_id varchar NOT NULL,
+  origin bytea,
+  quantity integer NOT NULL,
+  least integer NOT NULL,
+  rank bigint NOT NULL,
+  state varchar NOT NULL,
+  hold_id varchar,
+  created_at timestamptz NOT NULL,
+  ended_at timestamptz,
+  CONSTRAINT waiting_pk PRIMARY KEY (id),
+  CONSTRAINT waiting_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT waiting_listener_id_well_formed
+    CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT waiting_quantities CHECK (0 < least AND least <= quantity),
+  CONSTRAINT waiting_state_known
+    CHECK (state IN ('waiting', 'offered', 'taken', 'lapsed', 'left')),
+  CONSTRAINT waiting_run_id_fk FOREIGN KEY(run_id) REFERENCES runs (id),
+  CONSTRAINT waiting_tier_id_fk FOREIGN KEY(tier_id) REFERENCES tiers (id),
+  CONSTRAINT waiting_hold_id_fk FOREIGN KEY(hold_id) REFERENCES holds (id)
+);
+CREATE INDEX waiting_created_at_id_idx ON waiting (created_at, id);
+CREATE INDEX waiting_hold_id_idx ON waiting (hold_id) WHERE hold_id IS NOT NULL;
+CREATE INDEX waiting_turn_idx ON waiting (run_id, rank, id) WHERE state = 'waiting';
+CREATE UNIQUE INDEX waiting_once_idx ON waiting (run_id, listener_id)
+  WHERE state IN ('waiting', 'offered');
+"""
+
+# What is taken of a run's pools: of the tier and the code that each row names, of the run, of its
+# Space.  Only what was never sold before counts as issued.
+COUNT = """
+CREATE FUNCTION count_tickets(
+  wanted text, tiers text[], codes text[], helds integer[], solds integer[]
+) RETURNS void LANGUAGE sql SET plan_cache_mode = auto AS $$
+  WITH moved AS (
+    SELECT * FROM unnest(tiers, codes, helds, solds) AS m (tier, code, held, sold)
+  ), taken AS (
+    SELECT tier AS pool, sum(held) AS held, sum(sold) AS sold FROM moved GROUP BY tier
+    UNION ALL
+    SELECT code, sum(held), sum(sold) FROM moved WHERE code IS NOT NULL GROUP BY code
+    UNION ALL
+    SELECT whole.id, sum(m.held), sum(m.sold)
+      FROM moved m, runs r, LATERAL (VALUES (r.id), (r.space_id)) AS whole (id)
+     WHERE r.id = wanted GROUP BY whole.id
+  )
+  UPDATE pools p
+     SET held = p.held + t.held, sold = p.sold + t.sold, issued = p.issued + greatest(t.sold, 0)
+    FROM taken t WHERE p.id = t.pool
+$$;
+
+CREATE FUNCTION lock_run(wanted text) RETURNS integer LANGUAGE plpgsql
+SET plan_cache_mode = auto AS $$
+DECLARE
+  room   integer;
+  whole  integer;
+BEGIN
+  SELECT p.quota - p.held - p.sold INTO room FROM pools p WHERE p.id = wanted
+     FOR NO KEY UPDATE;
+  SELECT p.quota - p.held - p.sold INTO whole
+    FROM runs r JOIN pools p ON p.id = r.space_id WHERE r.id = wanted
+     FOR NO KEY UPDATE OF p;
+  RETURN least(room, whole);
+END $$;
+"""
+
+# One call claims for many, first come first served.  ``who`` is a buyer, the waiting list or the
+# house: the list has been in line already, and the house gives what is not on sale.
+CLAIM = """
+CREATE FUNCTION claim_tickets(
+  wanted text, who text, moment timestamptz, ids text[], tiers text[], listeners text[],
+  origins bytea[], codes text[], quantities integer[], leasts integer[]
+) RETURNS TABLE (
+  hold text, outcome text, tier text, given integer, price bigint, now_is text,
+  lasts_until timestamptz, made timestamptz, most integer, remaining integer
+) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+DECLARE
+  room      integer := lock_run(wanted);
+  r         record;
+  c         record;
+  known     record;
+  code      record;
+  lots      text[];     -- the run's tiers, in their order
+  prices    bigint[];
+  rooms     integer[];
+  sells     boolean[];
+  takes     integer[];
+  place     integer;
+  allowed   integer;
+  on_sale   boolean;
+BEGIN
+  SELECT u.*, s.state AS space_state,
+         coalesce(moment < u.opens_at + u.draw_s * interval '1 s', false) AS drawing INTO r
+    FROM runs u JOIN spaces s ON s.id = u.space_id WHERE u.id = wanted;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  IF who = 'buyer' THEN
+    IF room < (SELECT sum(q) FROM unnest(quantities) AS q) THEN
+      PERFORM sweep_holds(wanted, moment);
+    END IF;
+    IF EXISTS (SELECT FROM waiting w WHERE w.run_id = wanted AND w.state = 'waiting') THEN
+      PERFORM offer_tickets(wanted, moment);
+    END IF;
+    room := lock_run(wanted);
+  END IF;
+  SELECT array_agg(t.id ORDER BY t.position), array_agg(t.minor ORDER BY t.position),
+         array_agg(coalesce(p.quota - p.held - p.sold, 2147483647) ORDER BY t.position),
+         array_agg(r.cancelled_at IS NULL AND r.space_state IN ('scheduled', 'live')
+                   AND (who = 'house' OR (t.kind <> 'comp'
+                        AND coalesce(r.opens_at <= moment, true)
+                        AND coalesce(moment < r.closes_at, true)
+                        AND coalesce(t.opens_at <= moment, true)
+                        AND coalesce(moment < t.closes_at, true)))
+                   ORDER BY t.position),
+         array_agg(0)
+    INTO lots, prices, rooms, sells, takes
+    FROM tiers t JOIN pools p ON p.id = t.id WHERE t.run_id = wanted;
+
+  FOR c IN
+    SELECT * FROM unnest(ids, tiers, listeners, origins, codes, quantities, leasts)
+             WITH ORDINALITY AS a (id, tier, listener, origin, code, quantity, least, n)
+     ORDER BY n
+  LOOP
+    hold := c.id; outcome := NULL; tier := NULL; given := 0; price := NULL; now_is := NULL;
+    lasts_until := NULL; made := NULL; most := NULL;
+    SELECT h.* INTO known FROM holds h WHERE h.id = c.id;
+    IF FOUND THEN  -- asked again: answered as it is
+      outcome := CASE WHEN (known.run_id, known.listener_id) = (wanted, c.listener)
+                       AND known.quantity BETWEEN c.least AND c.quantity
+                       AND known.tier_id = coalesce(c.tier, known.tier_id)
+                      THEN 'held' ELSE 'differs' END;
+      tier := known.tier_id; given := known.quantity; price := known.minor;
+      now_is := known.state; lasts_until := known.expires_at; made := known.created_at;
+      remaining := room;
+      RETURN NEXT;
+      CONTINUE;
+    END IF;
+
+    SELECT o.id, o.tier_id, o.rate_bps, o.minor,
+           coalesce(p.quota - p.held - p.sold, 2147483647) AS room,
+           coalesce(moment < o.closes_at, true) AS runs
+      INTO code FROM codes o JOIN pools p ON p.id = o.id
+     WHERE o.run_id = wanted AND o.code = c.code;
+    IF c.code IS NOT NULL AND code.id IS NULL THEN
+      outcome := 'no_code';
+    ELSIF c.code IS NOT NULL AND NOT (code.runs AND code.room >= c.least) THEN
+      outcome := 'code_over';
+    ELSIF r.drawing AND who <> 'house' THEN
+      outcome := 'drawing';
+    END IF;
+
+    place := NULL; on_sale := false;
+    FOR i IN 1 .. coalesce(cardinality(lots), 0) LOOP
+      CONTINUE WHEN lots[i] <> coalesce(c.tier, lots[i])
+                 OR lots[i] <> coalesce(code.tier_id, lots[i]);
+      on_sale := on_sale OR sells[i];
+      IF sells[i] AND least(room, rooms[i]) >= c.least THEN
+        place := i;
+        EXIT;
+      END IF;
+    END LOOP;
+    IF outcome IS NULL AND place IS NULL THEN
+      outcome := CASE WHEN c.tier <> ALL (lots) THEN 'no_tier'
+                      WHEN NOT on_sale THEN 'not_on_sale' ELSE 'sold_out' END;
+    END IF;
+
+    IF outcome IS NULL THEN
+      given := least(c.quantity, room, rooms[place], code.room);
+      IF who <> 'house' AND r.per_listener IS NOT NULL THEN
+        SELECT r.per_listener - coalesce(sum(h.quantity - h.returned), 0) INTO allowed
+          FROM holds h WHERE h.run_id = wanted AND h.listener_id = c.listener
+                         AND h.state IN ('held', 'expiring', 'sold');
+        most := greatest(allowed, 0);
+      END IF;
+      IF who <> 'house' AND r.per_address IS NOT NULL AND c.origin IS NOT NULL THEN
+        SELECT r.per_address - coalesce(sum(h.quantity - h.returned), 0) INTO allowed
+          FROM holds h WHERE h.run_id = wanted AND h.origin = c.origin
+                         AND h.state IN ('held', 'expiring', 'sold');
+        most := least(most, greatest(allowed, 0));
+      END IF;
+      given := least(given, most);
+      IF given < c.least THEN
+        outcome := 'limit'; given := 0;
+      END IF;
+    END IF;
+
+    IF outcome IS NULL THEN
+      tier := lots[place]; now_is := 'held'; made := moment;
+      lasts_until := moment + interval '1 s' * CASE who WHEN 'waiting' THEN r.offer_s
+                                                        ELSE r.hold_s END;
+      price := greatest(0, prices[place] - coalesce(
+                 code.minor, prices[place] * code.rate_bps / 10000, 0));
+      INSERT INTO holds (id, run_id, tier_id, code_id, listener_id, origin, quantity, minor, state,
+                         expires_at, created_at)
+      VALUES (c.id, wanted, tier, code.id, c.listener, c.origin, given, price, 'held', lasts_until,
+              moment)
+      ON CONFLICT (id) DO NOTHING;
+      IF NOT FOUND THEN  -- another run's, a moment ago
+        outcome := 'differs'; given := 0;
+      ELSE
+        outcome := 'held';
+        room := room - given;
+        rooms[place] := rooms[place] - given;
+        takes[place] := takes[place] + given;
+        IF code.id IS NOT NULL THEN
+          UPDATE pools p SET held = p.held + given WHERE p.id = code.id;
+        END IF;
+      END IF;
+    END IF;
+    remaining := room;
+    RETURN NEXT;
+  END LOOP;
+
+  IF 0 < ANY (takes) THEN
+    PERFORM count_tickets(wanted, lots, NULL, takes, array_fill(0, ARRAY[cardinality(takes)]));
+  END IF;
+END $$;
+"""
+
+# What is freed goes to the waiting list in the same transaction, before anybody else can see it.
+FREE = """
+CREATE FUNCTION offer_tickets(wanted text, moment timestamptz) RETURNS integer LANGUAGE plpgsql
+SET plan_cache_mode = auto AS $$
+DECLARE
+  room   integer;
+  offers integer := 0;
+  w      record;
+BEGIN
+  LOOP
+    room := lock_run(wanted);
+    EXIT WHEN room <= 0 OR EXISTS (
+      SELECT FROM runs r WHERE r.id = wanted AND r.draw_s IS NOT NULL
+                           AND moment < r.opens_at + r.draw_s * interval '1 s');
+    SELECT array_agg(q.id ORDER BY q.rank, q.id) AS ids,
+           array_agg('hold_' || md5(q.id) ORDER BY q.rank, q.id) AS holds,
+           array_agg(q.tier_id ORDER BY q.rank, q.id) AS tiers,
+           array_agg(q.listener_id ORDER BY q.rank, q.id) AS listeners,
+           array_agg(q.origin ORDER BY q.rank, q.id) AS origins,
+           array_agg(NULL::text) AS codes,
+           array_agg(q.quantity ORDER BY q.rank, q.id) AS quantities,
+           array_agg(q.least ORDER BY q.rank, q.id) AS leasts
+      INTO w
+      FROM (SELECT * FROM waiting q
+             WHERE q.run_id = wanted AND q.state = 'waiting' AND q.least <= room
+             ORDER BY q.rank, q.id LIMIT 100) AS q;
+    EXIT WHEN w.ids IS NULL;
+    WITH tried AS (
+      SELECT c.*, n.id
+        FROM claim_tickets(wanted, 'waiting', moment, w.holds, w.tiers, w.listeners, w.origins,
+                           w.codes, w.quantities, w.leasts) AS c
+        JOIN unnest(w.ids, w.holds) AS n (id, hold) ON n.hold = c.hold
+    )
+    UPDATE waiting q
+       SET state = CASE t.outcome WHEN 'held' THEN 'offered' ELSE 'lapsed' END,
+           hold_id = CASE t.outcome WHEN 'held' THEN t.hold END,
+           ended_at = CASE t.outcome WHEN 'held' THEN NULL::timestamptz ELSE moment END
+      FROM tried t WHERE q.id = t.id AND t.outcome IN ('held', 'limit', 'differs');
+    EXIT WHEN NOT FOUND;
+    offers := offers + 1;
+  END LOOP;
+  RETURN offers;
+END $$;
+
+CREATE FUNCTION free_holds(wanted text, ids text[], becomes text, moment timestamptz)
+RETURNS integer LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+DECLARE
+  gone record;
+BEGIN
+  PERFORM lock_run(wanted);
+  WITH freed AS (
+    UPDATE holds h SET state = becomes, ended_at = moment, paying = false
+     WHERE h.id = ANY (ids) AND h.run_id = wanted AND h.state IN ('held', 'expiring')
+    RETURNING h.id, h.tier_id, h.code_id, h.quantity
+  ), lapsed AS (
+    UPDATE waiting w SET state = 'lapsed', ended_at = moment
+      FROM freed f WHERE w.hold_id = f.id AND w.state = 'offered'
+  )
+  SELECT count(*) AS many, array_agg(f.tier_id) AS tiers, array_agg(f.code_id) AS codes,
+         array_agg(-f.quantity) AS helds, array_agg(0) AS solds INTO gone FROM freed f;
+  IF gone.many > 0 THEN
+    PERFORM count_tickets(wanted, gone.tiers, gone.codes, gone.helds, gone.solds);
+    PERFORM offer_tickets(wanted, moment);
+  END IF;
+  RETURN gone.many;
+END $$;
+
+-- A hold whose payment is open at Stripe ends there first: it is marked, and keeps its place.
+CREATE FUNCTION sweep_holds(wanted text, moment timestamptz) RETURNS integer LANGUAGE plpgsql
+SET plan_cache_mode = auto AS $$
+DECLARE
+  due text[];
+BEGIN
+  PERFORM lock_run(wanted);
+  UPDATE holds h SET state = 'expiring'
+   WHERE h.run_id = wanted AND h.state = 'held' AND h.expires_at <= moment AND h.paying;
+  SELECT array_agg(h.id) INTO due FROM holds h
+   WHERE h.run_id = wanted AND h.state = 'held' AND h.expires_at <= moment AND NOT h.paying;
+  RETURN CASE WHEN due IS NULL THEN 0 ELSE free_holds(wanted, due, 'expired', moment) END;
+END $$;
+"""
+
+# Paid (or free) purchases become tickets: from their hold, or, where that is over, from what the
+# run has left; answers with those for which nothing is.
+SELL = """
+CREATE FUNCTION sell_tickets(wanted text, bought text[], moment timestamptz)
+RETURNS SETOF text LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+DECLARE
+  number_before integer;
+  called_off    boolean;
+  seated        text[] := '{}';
+  unseated      text[] := '{}';
+  moved         record;
+  p             record;
+  room          integer;
+BEGIN
+  PERFORM lock_run(wanted);
+  SELECT issued INTO number_before FROM pools WHERE id = wanted;
+  SELECT r.cancelled_at IS NOT NULL OR s.state = 'cancelled' INTO called_off
+    FROM runs r JOIN spaces s ON s.id = r.space_id WHERE r.id = wanted;
+  WITH sold AS (
+    UPDATE holds h SET state = 'sold', ended_at = moment, paying = false
+      FROM purchases b
+     WHERE b.id = ANY (bought) AND b.settled_at IS NULL AND b.unseated_at IS NULL
+       AND h.id = b.hold_id AND h.state IN ('held', 'expiring') AND NOT called_off
+    RETURNING b.id AS purchase, h.id, h.tier_id, h.code_id, h.quantity
+  ), taken AS (
+    UPDATE waiting w SET state = 'taken', ended_at = moment
+      FROM sold s WHERE w.hold_id = s.id AND w.state = 'offered'
+  )
+  SELECT array_agg(s.purchase) AS purchases, array_agg(s.tier_id) AS tiers,
+         array_agg(s.code_id) AS codes, array_agg(-s.quantity) AS helds,
+         array_agg(s.quantity) AS solds INTO moved FROM sold s;
+  IF moved.purchases IS NOT NULL THEN
+    PERFORM count_tickets(wanted, moved.tiers, moved.codes, moved.helds, moved.solds);
+    seated := moved.purchases;
+  END IF;
+
+  FOR p IN  -- their holds are over: lapsed, or sold to another purchase of the same
+    SELECT b.id, h.id AS hold, h.tier_id, h.code_id, h.quantity, h.state
+      FROM purchases b JOIN holds h ON h.id = b.hold_id
+     WHERE b.id = ANY (bought) AND b.settled_at IS NULL AND b.unseated_at IS NULL
+       AND b.id <> ALL (seated)
+     ORDER BY b.id
+  LOOP
+    SELECT min(q.quota - q.held - q.sold) INTO room FROM pools q JOIN runs r ON r.id = wanted
+     WHERE q.id IN (p.tier_id, p.code_id, r.id, r.space_id);
+    UPDATE holds h SET state = 'sold', ended_at = moment
+     WHERE h.id = p.hold AND h.state IN ('released', 'expired')
+       AND NOT called_off AND room >= p.quantity;
+    IF FOUND THEN
+      PERFORM count_tickets(wanted, ARRAY[p.tier_id], ARRAY[p.code_id], ARRAY[0],
+                            ARRAY[p.quantity]);
+      seated := seated || p.id::text;
+    ELSE
+      unseated := unseated || p.id::text;
+    END IF;
+  END LOOP;
+
+  UPDATE tickets t SET state = 'valid', issued_at = moment, number = number_before + n.nth
+    FROM (SELECT i.id, row_number() OVER (ORDER BY i.purchase_id, i.id) AS nth
+            FROM tickets i WHERE i.purchase_id = ANY (seated)) AS n
+   WHERE t.id = n.id;
+  UPDATE purchases SET settled_at = moment, cancelled_at = NULL WHERE id = ANY (seated);
+  UPDATE purchases SET unseated_at = moment, cancelled_at = NULL WHERE id = ANY (unseated);
+  UPDATE tickets SET state = 'void', voided_at = moment WHERE purchase_id = ANY (unseated);
+  INSERT INTO ticket_refunds (ticket_id, cause, next_at, created_at)
+  SELECT t.id, 'no_seat', moment, moment FROM tickets t
+   WHERE t.purchase_id = ANY (unseated) AND t.minor > 0;
+  RETURN QUERY SELECT unnest(unseated);
+END $$;
+
+-- Valid tickets end: their places go to the waiting list, their money back to who paid.
+CREATE FUNCTION void_tickets(wanted text, ids text[], why text, moment timestamptz)
+RETURNS integer LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+DECLARE
+  gone record;
+BEGIN
+  PERFORM lock_run(wanted);
+  WITH voided AS (
+    UPDATE tickets t SET state = 'void', voided_at = moment
+      FROM purchases b JOIN holds h ON h.id = b.hold_id
+     WHERE t.id = ANY (ids) AND t.run_id = wanted AND t.state = 'valid' AND b.id = t.purchase_id
+    RETURNING t.id, t.tier_id, t.minor, h.id AS hold, h.code_id
+  ), owed AS (
+    INSERT INTO ticket_refunds (ticket_id, cause, next_at, created_at)
+    SELECT v.id, why, moment, moment FROM voided v WHERE v.minor > 0
+  ), less AS (
+    UPDATE holds h SET returned = h.returned + v.many
+      FROM (SELECT hold, count(*)::integer AS many FROM voided GROUP BY hold) AS v
+     WHERE h.id = v.hold
+  )
+  SELECT count(*) AS many, array_agg(v.tier_id) AS tiers, array_agg(v.code_id) AS codes,
+         array_agg(0) AS helds, array_agg(-1) AS solds INTO gone FROM voided v;
+  IF gone.many > 0 THEN
+    PERFORM count_tickets(wanted, gone.tiers, gone.codes, gone.helds, gone.solds);
+    PERFORM offer_tickets(wanted, moment);
+  END IF;
+  RETURN gone.many;
+END $$;
+"""
+
+GRANTS = """
+GRANT SELECT, INSERT ON pools, runs, tiers, codes, holds, purchases, tickets, ticket_refunds,
+  waiting TO {app};
+GRANT UPDATE (quota, held, sold, issued) ON pools TO {app};
+GRANT UPDATE (opens_at, closes_at, per_listener, per_address, hold_s, offer_s, refund_until_h,
+              version, cancelled_at) ON runs TO {app};
+GRANT UPDATE (name, minor, opens_at, closes_at, position) ON tiers TO {app};
+GRANT UPDATE (closes_at) ON codes TO {app};
+GRANT UPDATE (returned, state, paying, extended, expires_at, ended_at) ON holds TO {app};
+GRANT UPDATE (payment_id, settled_at, unseated_at, cancelled_at) ON purchases TO {app};
+GRANT UPDATE (listener_id, holder, state, number, secret, serial, issued_at, voided_at)
+   ON tickets TO {app};
+GRANT UPDATE (refund_id, attempts, next_at, error, done_at) ON ticket_refunds TO {app};
+GRANT UPDATE (state, hold_id, ended_at) ON waiting TO {app};
+"""
+
+DROPS = """
+DROP FUNCTION void_tickets(text, text[], text, timestamptz);
+DROP FUNCTION sell_tickets(text, text[], timestamptz);
+DROP FUNCTION sweep_holds(text, timestamptz);
+DROP FUNCTION free_holds(text, text[], text, timestamptz);
+DROP FUNCTION offer_tickets(text, timestamptz);
+DROP FUNCTION claim_tickets;
+DROP FUNCTION lock_run(text);
+DROP FUNCTION count_tickets(text, text[], text[], integer[], integer[]);
+DROP TABLE waiting, ticket_refunds, tickets, purchases, holds, codes, tiers, runs, pools;
+"""
+
+
+def upgrade() -> None:
+    grants = GRANTS.format(app=context.config.attributes["app_role"])
+    for statement in statements(TABLES, COUNT, CLAIM, FREE, SELL, grants):
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    for statement in statements(DROPS):
+        op.execute(statement)
