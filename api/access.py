@@ -1,15 +1,13 @@
 """Keys: GET list, and shut one out; they are made on the command line, which shows their secret."""
 
-from fastapi import APIRouter
-
-from api import keys
+from api import keys, operations
 from api.dependencies import Here, Id
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.access import Key
 from api.schemas.common import Listing
 from takings.errors import NotFound
 
-router = APIRouter(route_class=Operation, tags=["keys"])
+router = operations.router("keys")
 
 
 @router.get("/keys", **operation("admin"))

@@ -2,10 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
-
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.keys import Keyring, Scope
 from takings.errors import Refused
@@ -71,14 +67,3 @@ async def known(keyring: Keyring, header: str | None, now: datetime, *, live: bo
     if found is None or found.live != live:
         raise UnknownKey
     return Caller(found.actor, found.name, frozenset(found.scopes), found.version)
-
-
-BEARER = HTTPBearer(auto_error=False, description="An API key: tk_test_… or tk_live_…")
-
-
-async def caller(
-    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-) -> Caller:
-    """The caller, whom the door has let in."""
-    found: Caller = request.state.caller
-    return found

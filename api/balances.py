@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api import operations
 from api.dependencies import Here
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.balances import Balance, BalanceQuestion, TrialBalance
 from takings import money
 from takings.database import fetch
@@ -14,7 +15,7 @@ from takings.errors import NotFound
 from takings.ledger import balances
 from takings.money import Money
 
-router = APIRouter(route_class=Operation, tags=["balances"])
+router = operations.router("balances")
 
 
 @router.get("/balances", **operation("finance", raises=(NotFound, money.UnknownCurrency)))

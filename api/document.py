@@ -41,6 +41,15 @@ HEADERS: Final = {
 REPLAYED: Final = {operations.REPLAYED: "true, where this is the answer of the first time"}
 
 
+SECURITY: Final = {
+    "HTTPBearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key: tk_test_… or tk_live_…",
+    }
+}
+
+
 class App(FastAPI):
     """FastAPI with the whole document."""
 
@@ -63,8 +72,10 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         name: {"description": why, "schema": {"type": "string"}}
         for name, why in (HEADERS | REPLAYED).items()
     }
+    components["securitySchemes"] = SECURITY
     for _, method, operation in every(document):
         if "x-scopes" in operation:
+            operation["security"] = [{name: [] for name in SECURITY}]
             _complete(operation, method)
     return document
 

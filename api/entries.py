@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlalchemy import ColumnElement, exists
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import pages
+from api import operations, pages
 from api.dependencies import Here, Id
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.common import Listing
 from api.schemas.entries import Entry, EntryFilter
 from takings.database import fetch
 from takings.errors import NotFound
 from takings.ledger.tables import Account, JournalEntry, JournalPosting
 
-router = APIRouter(route_class=Operation, tags=["entries"])
+router = operations.router("entries")
 
 
 @router.get("/entries", **operation("finance", raises=(NotFound,)))

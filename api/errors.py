@@ -9,7 +9,7 @@
     Refused       403   RFC 9110: understood, refused, and "should not automatically repeat"
                   402   where it is the bank or Stripe who says no, as in Stripe's own API
     NotFound      404   not there, or not yours
-    Conflict      409   the state forbids it now
+    Conflict      409   the state forbids it now; also sold out, with Retry-After
                   412   it was edited since the caller looked (If-Match)
     Corrupt       500   the books or the database contradict themselves
     Unavailable   503   nothing was lost; with Retry-After
@@ -50,6 +50,7 @@ from takings.errors import (
 from takings.payments.asks import InFlight
 from takings.payments.objects import NotFromStripe
 from takings.payments.stripe import CardDeclined, StripeRefused
+from ticketing.holds import SoldOut
 from tipping.limits import TooManyTips
 
 log = structlog.get_logger()
@@ -101,6 +102,7 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     Refused: HTTPStatus.FORBIDDEN,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     TooManyTips: HTTPStatus.TOO_MANY_REQUESTS,
+    SoldOut: HTTPStatus.CONFLICT,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Corrupt: HTTPStatus.INTERNAL_SERVER_ERROR,
     Exception: HTTPStatus.INTERNAL_SERVER_ERROR,

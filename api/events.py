@@ -2,19 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import pages
+from api import operations, pages
 from api.dependencies import Here, Id
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.common import Listing
 from api.schemas.events import Event, EventFilter, EventWithPayload
 from takings.errors import NotFound
 from takings.payments import tables, webhooks
 
-router = APIRouter(route_class=Operation, tags=["events"])
+router = operations.router("events")
 
 
 @router.get("/events", **operation("webhooks", raises=(NotFound,)))

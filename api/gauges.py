@@ -1,13 +1,12 @@
 """What is measured, for Prometheus."""
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
-from api import metrics
+from api import metrics, operations
 from api.dependencies import Here
-from api.operations import Operation, operation
+from api.operations import operation
 
-router = APIRouter(route_class=Operation, tags=["metrics"])
+router = operations.router("metrics", prefix="")
 
 
 @router.get(

@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter
 
+from api import operations
 from api.dependencies import Here
 from api.runtime import same_schema
 from api.schemas.common import Output
 from takings.errors import TakingsError, Unavailable
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], generate_unique_id_function=operations.named)
 
 
 class NotReady(Unavailable):

@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlmodel import col, select
 
-from api import pages, tables
+from api import operations, pages, tables
 from api.dependencies import Here
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.access import Act, ActFilter
 from api.schemas.common import Listing
 from takings.errors import NotFound
 
-router = APIRouter(route_class=Operation, tags=["acts"])
+router = operations.router("acts")
 
 
 @router.get("/acts", **operation("admin", raises=(NotFound,)))

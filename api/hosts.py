@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import pages
+from api import operations, pages
 from api.dependencies import Here, Id, New
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.common import Listing, Paging
 from api.schemas.hosts import Host, HostBalance, HostInput
 from takings.errors import NotFound
@@ -16,7 +16,7 @@ from takings.ledger import balances
 from takings.records import BadId
 from takings.spaces import hosts, tables
 
-router = APIRouter(route_class=Operation, tags=["hosts"])
+router = operations.router("hosts")
 
 
 @router.post(

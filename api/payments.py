@@ -3,14 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import pages
+from api import operations, pages
 from api.dependencies import Here, Id
 from api.keys import Scope
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.common import Listing, Output
 from api.schemas.payments import Line, Payment, PaymentFilter
 from api.schemas.receipts import Receipt
@@ -18,7 +18,7 @@ from takings.errors import NotFound
 from takings.payments import payments, receipts, tables
 from takings.payments.receipts import NoReceipt
 
-router = APIRouter(route_class=Operation, tags=["payments"])
+router = operations.router("payments")
 
 READERS: tuple[Scope, ...] = ("tips", "tickets", "finance")
 

@@ -2,18 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api import operations
 from api.dependencies import Here, Id
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.common import Listing
 from api.schemas.policies import Policy
 from takings.errors import NotFound
 from takings.policies.tables import StoredPolicy
 
-router = APIRouter(route_class=Operation, tags=["policies"])
+router = operations.router("policies")
 
 
 @router.get("/policies", **operation("spaces", "finance"))

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
-from api import dependencies
+from api import dependencies, operations
 from api.dependencies import Here, Id, Seen
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.common import Currency
 from api.schemas.presets import Presets, PresetsInput, SuggestionQuestion, Suggestions
 from takings import money
@@ -15,7 +15,7 @@ from takings.errors import NotFound
 from takings.policies.rules import CurrencyNotOffered
 from tipping import presets
 
-router = APIRouter(route_class=Operation, tags=["presets"])
+router = operations.router("presets")
 
 PLACE = "/hosts/{id}/presets/{currency}"
 READING = (NotFound, money.UnknownCurrency)

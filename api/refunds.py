@@ -3,19 +3,19 @@
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import expanding, payments
+from api import expanding, operations, payments
 from api.dependencies import Here, Id, New
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.refunds import Refund, RefundInput
 from takings import money
 from takings.errors import NotFound
 from takings.payments import refunds, returns, stripe, tables
 from takings.records import BadId
 
-router = APIRouter(route_class=Operation, tags=["refunds"])
+router = operations.router("refunds")
 
 WAYS = {"payment": payments.by_id}
 Expand = Annotated[list[Literal["payment"]], Query(alias="expand[]")]

@@ -1,13 +1,12 @@
 """Seals: the head of the chain over the journal, for whoever wants to keep it elsewhere."""
 
-from fastapi import APIRouter
-
+from api import operations
 from api.dependencies import Here
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.seals import Seal
 from takings.ledger import seals
 
-router = APIRouter(route_class=Operation, tags=["seals"])
+router = operations.router("seals")
 
 
 @router.get("/seals/head", **operation("finance"))

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import dependencies, expanding, pages
+from api import dependencies, expanding, operations, pages
 from api.dependencies import Here, Id, New, Seen
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.common import Listing
 from api.schemas.hosts import Host
 from api.schemas.spaces import Agreement, SharesInput, Space, SpaceFilter, SpaceInput
@@ -18,7 +18,7 @@ from takings.policies.policies import RuleNotKept
 from takings.records import BadId
 from takings.spaces import agreements, spaces, tables
 
-router = APIRouter(route_class=Operation, tags=["spaces"])
+router = operations.router("spaces")
 
 WAYS = {"host": expanding.rows(tables.Host, Host)}
 Expand = Annotated[list[Literal["host"]], Query(alias="expand[]")]

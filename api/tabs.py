@@ -1,9 +1,8 @@
 """Tabs: POST, GET, a tip on one, and close."""
 
-from fastapi import APIRouter
-
+from api import operations
 from api.dependencies import Here, Id, New
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.tabs import Tab, TabInput, TabTipInput
 from api.schemas.tips import Tip
 from api.tips import GIVING, PAYING
@@ -11,7 +10,7 @@ from takings import money
 from takings.errors import NotFound
 from tipping import tabs, tips
 
-router = APIRouter(route_class=Operation, tags=["tabs"])
+router = operations.router("tabs")
 
 OPENING = (*PAYING, tips.SpaceNotLive, tabs.TabDiffers, tabs.CapTooSmall)
 TIPPING = (*GIVING, money.NotChargeable, tabs.TabNotOpen, tabs.TabFull)

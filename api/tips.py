@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import expanding, pages, payments
+from api import expanding, operations, pages, payments
 from api.dependencies import Here, Id, New
-from api.operations import Operation, operation
+from api.operations import operation
 from api.schemas.common import Listing
 from api.schemas.receipts import ReceiptLine
 from api.schemas.spaces import Space
@@ -22,7 +22,7 @@ from takings.records import BadId
 from takings.spaces import tables as rooms
 from tipping import limits, tables, tips
 
-router = APIRouter(route_class=Operation, tags=["tips"])
+router = operations.router("tips")
 
 WAYS = {"payment": payments.by_id, "space": expanding.rows(rooms.Space, Space)}
 Expand = Annotated[list[Literal["payment", "space"]], Query(alias="expand[]")]

@@ -18,6 +18,7 @@ from benchmarks import (
     seals,
     settling,
     stage,
+    tickets,
     webhooks,
     zero_sum,
 )
@@ -37,6 +38,7 @@ BENCHES: dict[str, Bench] = {
     "door": door.cost,
     "seals": seals.sealed,
     "settling": settling.settled,
+    "tickets": tickets.held,
 }
 """What is measured, by name."""
 

@@ -13,6 +13,7 @@ import takings.ledger.tables
 import takings.payments.tables
 import takings.policies.tables
 import takings.spaces.tables
+import ticketing.door_tables
 import ticketing.tables
 import tipping.tables
 from takings.records import Row
@@ -23,6 +24,7 @@ MODELS = (  # named, so that what only has to be imported is not imported for no
     takings.payments.tables,
     takings.policies.tables,
     takings.spaces.tables,
+    ticketing.door_tables,
     ticketing.tables,
     tipping.tables,
 )

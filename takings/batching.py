@@ -18,12 +18,20 @@ class Batcher(Generic[Item, Answer]):
     """Hands what callers give to one writer, a batch at a time, and each its own answer.
 
     ``write`` answers in the order of the items; an answer that is an exception is raised to its
-    caller, and what ``write`` itself raises, to every caller of the batch.
+    caller, and what ``write`` itself raises, to every caller of the batch.  Who gives up before the
+    batch is written is left out of it; who does so meanwhile has an answer that is ``unwanted``.
     """
 
-    def __init__(self, write: Write[Item, Answer], *, most: int = 500) -> None:
+    def __init__(
+        self,
+        write: Write[Item, Answer],
+        *,
+        most: int = 500,
+        unwanted: Callable[[Item, Answer], None] | None = None,
+    ) -> None:
         self._write = write
         self._most = most
+        self._unwanted = unwanted
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -44,6 +52,9 @@ class Batcher(Generic[Item, Answer]):
             self._writer = None
 
     async def _one(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        batch = [(item, future) for item, future in batch if not future.done()]
+        if not batch:
+            return
         try:
             answers = await self._write([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait, not to the loop
@@ -51,10 +62,11 @@ class Batcher(Generic[Item, Answer]):
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (item, future), answer in zip(batch, answers, strict=True):
             if future.done():  # its caller has given up
-                continue
-            if isinstance(answer, Exception):
+                if self._unwanted is not None and not isinstance(answer, Exception):
+                    self._unwanted(item, answer)
+            elif isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)

@@ -274,7 +274,7 @@ CREATE FUNCTION claim_tickets(
   wanted text, who text, moment timestamptz, ids text[], tiers text[], listeners text[],
   origins bytea[], codes text[], quantities integer[], leasts integer[]
 ) RETURNS TABLE (
-  hold text, outcome text, tier text, given integer, price bigint, now_is text,
+  hold text, outcome text, tier text, given integer, price bigint, pays_in text, now_is text,
   lasts_until timestamptz, made timestamptz, most integer, remaining integer
 ) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
@@ -291,6 +291,7 @@ DECLARE
   place     integer;
   allowed   integer;
   on_sale   boolean;
+  next_at   timestamptz;
 BEGIN
   SELECT u.*, s.state AS space_state,
          coalesce(moment < u.opens_at + u.draw_s * interval '1 s', false) AS drawing INTO r
@@ -298,6 +299,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   END IF;
+  pays_in := r.currency;
   IF who = 'buyer' THEN
     IF room < (SELECT sum(q) FROM unnest(quantities) AS q) THEN
       PERFORM sweep_holds(wanted, moment);
@@ -386,6 +388,13 @@ BEGIN
       IF given < c.least THEN
         outcome := 'limit'; given := 0;
       END IF;
+    END IF;
+    IF outcome = 'sold_out' THEN  -- until something may become free
+      next_at := coalesce(next_at, (SELECT min(h.expires_at) FROM holds h
+                                     WHERE h.run_id = wanted AND h.state = 'held'));
+      lasts_until := next_at;
+    ELSIF outcome = 'drawing' THEN
+      lasts_until := r.opens_at + r.draw_s * interval '1 s';
     END IF;
 
     IF outcome IS NULL THEN

@@ -72,3 +72,23 @@ class Share(Row, table=True):
     position: int = Field(primary_key=True, sa_type=SmallInteger)
     host_id: str = Field(foreign_key="hosts.id")
     weight: int = Field(sa_type=SmallInteger)
+
+
+class Standing(Row, table=True):
+    """What the platform last stated of a host; what is unknown to it is NULL."""
+
+    __tablename__ = "standings"
+    __table_args__ = (
+        CheckConstraint(
+            "followers >= 0 AND age >= 0 AND spaces >= 0 AND spaces_within_days >= 0",
+            name="not_negative",
+        ),
+        CheckConstraint("(spaces IS NULL) = (spaces_within_days IS NULL)", name="spaces_of_days"),
+    )
+
+    host_id: str = Field(primary_key=True, foreign_key="hosts.id")
+    followers: int | None
+    age: int | None
+    spaces: int | None
+    spaces_within_days: int | None
+    stated_at: datetime = Field(sa_column=moment())

@@ -340,11 +340,10 @@ def of_operations() -> list[list[str]]:
     """The stable ids of the operations, and what the door asks for each."""
     found = []
     for resource in (*service.RESOURCES, gauges):
-        prefix = "" if resource is gauges else "/v1"
         for route in resource.router.routes:
             [method], said = route.methods, route.openapi_extra
             key = {"GET": ""}.get(method, "required" if said["x-moves-money"] else "taken")
-            place, name = f"`{method} {prefix}{route.path}`", f"`{operations.named(route)}`"
+            place, name = f"`{method} {route.path}`", f"`{operations.named(route)}`"
             found.append([name, place, " or ".join(said["x-scopes"]), key])
     return found
 

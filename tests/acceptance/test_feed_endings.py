@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 
-from api import feed, keys, serving
+from api import feed, keys, serving, watching as streams
 from api.feed import Feed
 from api.runtime import Runtime
 from tests import stories
@@ -63,7 +63,7 @@ async def test_who_may_have_missed_something_has_to_come_again(
         raise OSError
 
     async with runtime.database.listening({feed.CHANNEL: live.ring}):
-        with live.watching("spc_one") as watcher:
+        with live.audience.watching("spc_one") as watcher:
             monkeypatch.setattr(feed, "_tips", fails)
             await stories.tip(runtime, 500)
             async with asyncio.timeout(5):
@@ -75,9 +75,9 @@ async def test_a_watcher_who_is_too_slow_for_what_changes_has_to_come_again(
 ) -> None:
     await stories.room(runtime.database, runtime.now())
     names = [(await stories.tip(runtime, 500)).tip.id for _ in range(3)]
-    monkeypatch.setattr(feed, "WAITING", 2)
+    monkeypatch.setattr(watching, "WAITING", 2)
     live = Feed(runtime.database)
-    with live.watching("spc_one") as watcher:
+    with live.audience.watching("spc_one") as watcher:
         live.ring(" ".join(names))
         async with asyncio.timeout(5):
             assert await watcher.get() is None
@@ -101,7 +101,7 @@ async def test_however_many_tips_change_at_once_all_are_told(
     monkeypatch.setattr(feed, "AT_ONCE", 70)
     live = Feed(runtime.database)
     async with runtime.database.listening({feed.CHANNEL: live.ring}):
-        with live.watching("spc_one") as watcher:
+        with live.audience.watching("spc_one") as watcher:
             await runtime.database.fetch(MANY)
             async with asyncio.timeout(10):
                 told = [await watcher.get() for _ in range(250)]

@@ -1,0 +1,405 @@
+"""Holds: tickets set aside for one buyer until a time.
+
+    held ──► sold                    its purchase was paid, or cost nothing
+      ├────► released                given back by its buyer
+      ├────► expired                 its time was over, and a sweep came by
+      └────► expiring ──► expired    the same, but its payment had to end at Stripe first
+
+Claims for one run that come while a statement is in flight are the next statement: many buyers for
+one lock and one commit (``BoxOffice``).  Expiry is a change of state, never a look at the clock: a
+hold counts until a sweep, or a claim that needs the room, has let it go under the run's lock.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from sqlalchemy.engine import Row
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from takings import records
+from takings.batching import Batcher
+from takings.database import Database, fetch
+from takings.errors import Conflict, Invalid, NotFound, Refused, TakingsError, Unavailable
+from takings.money import Money
+from ticketing.tables import Hold, Run
+
+MOST: Final = 100
+"""How many tickets one hold is for, at most."""
+
+PATIENCE: Final = timedelta(seconds=60)
+"""When to ask again for what is sold out, where nothing will be free sooner."""
+
+
+class QuantityOutOfRange(Invalid):
+    """{quantity} tickets cannot be held at once: 1 to {most} can.
+
+    Hold at least one, and larger groups in several holds.
+    """
+
+    param = "quantity"
+
+
+class SoldOut(Unavailable):
+    """The run {run} has {remaining} tickets left, and that is not enough.
+
+    Held ones may become free: ask again in {retry_after_s} seconds, or join the waiting list.
+    """
+
+
+class NotOnSale(Conflict):
+    """The run {run} sells no such tickets at this time.
+
+    Look at the run: when it and its tiers open and close, and whether the Space still takes place.
+    """
+
+
+class LotsAreDrawn(Conflict):
+    """For the run {run} lots are drawn until {until}: until then nobody can hold tickets.
+
+    Join the waiting list: all who come until then have the same chance.
+    """
+
+
+class TooManyTickets(Refused):
+    """The listener or their address may have {left} more tickets of the run {run}.
+
+    Hold at most as many; tickets that are held, bought and given on count.
+    """
+
+    param = "quantity"
+
+
+class UnknownCode(Refused):
+    """The run {run} knows no code {promo!r}.
+
+    Look for a slip, or leave the code out.
+    """
+
+    param = "code"
+
+
+class CodeUsedUp(Refused):
+    """The code {promo!r} has been used too often, or its time is over.
+
+    Leave the code out.
+    """
+
+    param = "code"
+
+
+class HoldDiffers(Conflict):
+    """There is already a hold {id}, and it is another one.
+
+    Hold the tickets under an id of their own.
+    """
+
+    param = "id"
+
+
+class NotYourHold(Refused):
+    """The hold {id} is another listener's.
+
+    Only who claimed it can do that.
+    """
+
+    param = "listener"
+
+
+class HoldOver(Conflict):
+    """The hold {id} is {state}.
+
+    Hold tickets anew, if there are any left.
+    """
+
+
+class ExtendedBefore(Conflict):
+    """The hold {id} has been extended once, and lasts until {until}.
+
+    Buy the tickets before then.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Tickets of a run that a listener wants to hold.
+
+    Without a tier it is the first that is on sale and has room.  ``least`` is how few of them the
+    listener would take: all or nothing, unless it is told.  ``address`` is where they come from on
+    the net; only a digest of it is kept, one that says nothing beyond this run.
+    """
+
+    id: str
+    run: str
+    listener: str
+    quantity: int = 1
+    least: int | None = None
+    tier: str | None = None
+    code: str | None = None
+    address: str | None = None
+
+    @property
+    def origin(self) -> bytes | None:
+        """The digest of the address."""
+        if self.address is None:
+            return None
+        return sha256(f"{self.run}\n{self.address}".encode()).digest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A hold as it is: what one ticket costs in it, until when it lasts, what the run has left."""
+
+    id: str
+    run: str
+    tier: str
+    listener: str
+    quantity: int
+    price: Money
+    state: str
+    expires_at: datetime
+    created_at: datetime
+    remaining: int | None = None
+
+
+def check(claim: Claim) -> None:
+    """Nothing happens if the claim is well formed; else BadId or QuantityOutOfRange."""
+    records.check_id(claim.id, claim.listener)
+    least = claim.quantity if claim.least is None else claim.least
+    for quantity in (claim.quantity, least):
+        if not 1 <= quantity <= MOST:
+            raise QuantityOutOfRange(quantity=quantity, most=MOST)
+    if least > claim.quantity:
+        raise QuantityOutOfRange(quantity=least, most=claim.quantity)
+
+
+async def claim(database: Database, wish: Claim, *, now: datetime) -> Held:
+    """Hold tickets, all of them or as few as the claim allows; repeatable by its id.
+
+    Raises what is wrong with the claim, NotFound for its run or tier, and SoldOut, NotOnSale,
+    LotsAreDrawn, TooManyTickets, UnknownCode, CodeUsedUp or HoldDiffers.
+    """
+    check(wish)
+    (found,) = await _claim(database, wish.run, [(wish, now)])
+    if isinstance(found, Held):
+        return found
+    raise found
+
+
+CLAIM = """
+SELECT * FROM claim_tickets($1, 'buyer', $2, $3::text[], $4::text[], $5::text[], $6::bytea[],
+                            $7::text[], $8::integer[], $9::integer[])
+"""
+
+Asked = tuple[Claim, datetime]
+
+
+async def _claim(
+    database: Database, run: str, asked: Sequence[Asked]
+) -> Sequence[Held | TakingsError]:
+    """What became of each claim of a run, first come first served, in one statement."""
+    claims = [claim for claim, _ in asked]
+    now = max(now for _, now in asked)
+    rows = await database.fetch(
+        CLAIM,
+        run,
+        now,
+        [claim.id for claim in claims],
+        [claim.tier for claim in claims],
+        [claim.listener for claim in claims],
+        [claim.origin for claim in claims],
+        [claim.code for claim in claims],
+        [claim.quantity for claim in claims],
+        [claim.quantity if claim.least is None else claim.least for claim in claims],
+    )
+    if not rows:
+        return [NotFound(kind="run", id=run) for _ in claims]
+    return [_answer(claim, row, now) for claim, row in zip(claims, rows, strict=True)]
+
+
+def _answer(wish: Claim, row: Row[Any], now: datetime) -> Held | TakingsError:
+    if row.outcome != "held":
+        return _refusal(wish, row, now)
+    return Held(
+        id=wish.id,
+        run=wish.run,
+        tier=row.tier,
+        listener=wish.listener,
+        quantity=row.given,
+        price=Money(row.price, row.pays_in),
+        state=row.now_is,
+        expires_at=row.lasts_until,
+        created_at=row.made,
+        remaining=row.remaining,
+    )
+
+
+def _refusal(wish: Claim, row: Row[Any], now: datetime) -> TakingsError:
+    match row.outcome:
+        case "sold_out":
+            free_at = min(row.lasts_until or now + PATIENCE, now + PATIENCE)
+            wait_s = max(1, -(-(free_at - now) // timedelta(seconds=1)))
+            return SoldOut(run=wish.run, remaining=row.remaining, retry_after_s=wait_s)
+        case "drawing":
+            return LotsAreDrawn(run=wish.run, until=row.lasts_until.isoformat())
+        case "limit":
+            return TooManyTickets(run=wish.run, left=row.most)
+        case "no_tier":
+            return NotFound(kind="tier", id=wish.tier)
+        case "differs":
+            return HoldDiffers(id=wish.id)
+    kinds = {"not_on_sale": NotOnSale, "no_code": UnknownCode, "code_over": CodeUsedUp}
+    return kinds[row.outcome](run=wish.run, promo=wish.code)
+
+
+class BoxOffice:
+    """Claims for one process: those for one run that arrive together are one statement.
+
+    A caller who gives up while waiting leaves nothing behind.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._runs: WeakValueDictionary[str, Batcher[Asked, Held]] = WeakValueDictionary()
+        self._regrets: set[asyncio.Task[int]] = set()
+
+    async def claim(self, wish: Claim, *, now: datetime) -> Held:
+        """Hold tickets; raises as ``holds.claim`` does."""
+        check(wish)
+        line = self._runs.get(wish.run)
+        if line is None:
+
+            async def write(asked: Sequence[Asked]) -> Sequence[Held | Exception]:
+                return await _claim(self._database, wish.run, asked)
+
+            line = self._runs[wish.run] = Batcher(write, unwanted=self._give_back)
+        return await line.put((wish, now))
+
+    def _give_back(self, asked: Asked, held: Held) -> None:
+        """What was held for a caller who is gone is free again."""
+        _, now = asked
+        task = asyncio.create_task(_free(self._database, held.run, [held.id], now))
+        self._regrets.add(task)
+        task.add_done_callback(self._regrets.discard)
+
+
+FREE = "SELECT free_holds($1, $2::text[], 'released', $3) AS many"
+
+
+async def _free(database: Database, run: str, ids: Sequence[str], now: datetime) -> int:
+    rows = await database.fetch(FREE, run, list(ids), now)
+    return int(rows[0].many)
+
+
+ONE = """
+SELECT h.id, h.run_id, h.listener_id, h.state, h.paying, h.extended, h.expires_at, r.hold_s
+  FROM holds h JOIN runs r ON r.id = h.run_id WHERE h.id = $1 FOR NO KEY UPDATE OF h
+"""
+
+ENDING = "UPDATE holds SET state = 'expiring' WHERE id = $1 AND state = 'held' AND paying"
+
+
+async def release(database: Database, hold_id: str, listener: str, *, now: datetime) -> Held:
+    """Give tickets back before the hold's time is over; repeatable.
+
+    Where a payment is open it ends at Stripe first.  Raises NotFound, NotYourHold, or HoldOver
+    where they are sold.
+    """
+
+    async def step(session: AsyncSession) -> str | None:
+        hold = await _yours(session, hold_id, listener)
+        if hold.state == "sold":
+            raise HoldOver(id=hold_id, state=hold.state)
+        await fetch(session, ENDING, hold_id)
+        return hold.run_id if hold.state == "held" and not hold.paying else None
+
+    run = await database.run(step)
+    if run is not None:  # the run's lock comes before its holds', so this is a step of its own
+        await _free(database, run, [hold_id], now)
+    return await get(database, hold_id)
+
+
+EXTEND = """
+UPDATE holds SET extended = true, expires_at = expires_at + $2::interval WHERE id = $1
+"""
+
+
+async def extend(database: Database, hold_id: str, listener: str) -> Held:
+    """Let a hold last as long again, once.
+
+    Raises NotFound, NotYourHold, ExtendedBefore, or HoldOver where it is no longer held.
+    """
+
+    async def step(session: AsyncSession) -> None:
+        hold = await _yours(session, hold_id, listener)
+        if hold.state != "held":
+            raise HoldOver(id=hold_id, state=hold.state)
+        if hold.extended:
+            raise ExtendedBefore(id=hold_id, until=hold.expires_at.isoformat())
+        await fetch(session, EXTEND, hold_id, timedelta(seconds=hold.hold_s))
+
+    await database.run(step)
+    return await get(database, hold_id)
+
+
+async def _yours(session: AsyncSession, hold_id: str, listener: str) -> Row[Any]:
+    """The hold, locked, if it is the listener's."""
+    for hold in await fetch(session, ONE, hold_id):
+        if hold.listener_id != listener:
+            raise NotYourHold(id=hold_id)
+        return hold
+    raise NotFound(kind="hold", id=hold_id)
+
+
+DUE = """
+SELECT DISTINCT run_id FROM holds WHERE state = 'held' AND expires_at <= $1 ORDER BY run_id LIMIT $2
+"""
+
+SWEEP = "SELECT sweep_holds($1, $2) AS freed"
+
+RUNS_AT_ONCE: Final = 100
+
+
+async def sweep(database: Database, *, now: datetime) -> int:
+    """Let every hold go whose time is over, a run at a time; answer how many are free again.
+
+    Those with an open payment only begin to end: what they hold is free when Stripe has ended it.
+    """
+    freed = 0
+    for due in await database.fetch(DUE, now, RUNS_AT_ONCE):
+        rows = await database.fetch(SWEEP, due.run_id, now)
+        freed += rows[0].freed
+    return freed
+
+
+async def get(database: Database, hold_id: str) -> Held:
+    """The hold of this id, or NotFound."""
+    return await database.run(of, hold_id)
+
+
+async def of(session: AsyncSession, hold_id: str) -> Held:
+    """The same, as a step."""
+    wanted = select(Hold, Run).where(Hold.run_id == Run.id, Hold.id == hold_id)
+    for hold, run in await session.exec(wanted):
+        return shown(hold, run)
+    raise NotFound(kind="hold", id=hold_id)
+
+
+def shown(hold: Hold, run: Run) -> Held:
+    """A hold's row as a value."""
+    return Held(
+        id=hold.id,
+        run=hold.run_id,
+        tier=hold.tier_id,
+        listener=hold.listener_id,
+        quantity=hold.quantity,
+        price=Money(hold.minor, run.currency),
+        state=hold.state,
+        expires_at=hold.expires_at,
+        created_at=hold.created_at,
+    )
