@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import orjson
@@ -33,6 +33,7 @@ KEPT: Final = timedelta(days=7)
 HEADER: Final = "Idempotency-Key"
 LONGEST: Final = 255
 BATCH: Final = 5_000
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 class IdempotencyKeyMissing(Invalid):
@@ -145,6 +146,11 @@ class Started:
     def id(self, prefix: str) -> str:
         """The id of what this act makes: every try makes the same."""
         return derived_id(prefix, self.begun_at, f"{self.actor}\n{self.key}")
+
+
+def lasting_id(prefix: str, actor: str, key: str) -> str:
+    """The id of what an act makes, known without asking when it was tried first."""
+    return derived_id(prefix, EPOCH, f"{actor}\n{key}")
 
 
 class Acts:

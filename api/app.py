@@ -8,7 +8,11 @@ from starlette.middleware import Middleware
 
 from api import (
     access,
+    admissions,
     balances,
+    calendars,
+    codes,
+    doors,
     entries,
     errors,
     events,
@@ -20,28 +24,43 @@ from api import (
     hosts,
     keys,
     operations,
+    passes,
     payments,
     policies,
     presets,
+    purchases,
+    quotas,
     reference,
     refunds,
+    runs,
     seals,
     spaces,
     tabs,
+    tickets,
     tips,
     versions,
+    waiting,
     webhooks,
 )
+from api.desk import Desk
 from api.document import App
 from api.envelope import Envelope
 from api.feed import Feed
 from api.operations import Door
+from api.quotas import Board
 from api.runtime import Runtime
-from ticketing.holds import BoxOffice
 
 RESOURCES = (
-    *(holds,),  # first: they are asked most
+    *(holds, quotas),  # first: they are asked most
     *(hosts, spaces, presets, tips, tabs, feed, payments, refunds),
+    *(
+        runs,
+        codes,
+        waiting,
+        purchases,
+        tickets,
+    ),
+    *(passes, admissions, doors, calendars),
     *(balances, entries, seals, events, policies, history, access),
 )
 
@@ -69,7 +88,7 @@ def create(runtime: Runtime) -> FastAPI:
         lifespan=alive,
     )
     app.state.runtime, app.state.door, app.state.feed = runtime, door, live
-    app.state.office = BoxOffice(runtime.database)
+    app.state.desk, app.state.board = Desk(runtime.database), Board(runtime)
     app.router.routes.extend(webhooks.routes(runtime))  # first: they are asked most
     errors.install(app)
     for resource in RESOURCES:

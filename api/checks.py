@@ -3,5 +3,6 @@
 from takings.ledger import checks as ledger
 from takings.ledger.checks import Check
 from takings.payments import checks as payments
+from ticketing import checks as ticketing
 
-CHECKS: tuple[Check, ...] = (*ledger.CHECKS, *payments.CHECKS)
+CHECKS: tuple[Check, ...] = (*ledger.CHECKS, *payments.CHECKS, *ticketing.CHECKS)

@@ -36,15 +36,16 @@ class Envelope:
                 message["headers"] = [*message.get("headers", ()), name]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, limited(scope, receive), signed)
-            except ClientDisconnect:
-                return  # nobody is there to hear an answer
-            except Exception as error:
-                if answered:
-                    raise
-                await errors.answer(scope, error)(scope, receive, signed)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self.app(scope, limited(scope, receive), signed)
+        except ClientDisconnect:
+            return  # nobody is there to hear an answer
+        except Exception as error:
+            if answered:
+                raise
+            await errors.answer(scope, error)(scope, receive, signed)
 
 
 def limited(scope: Scope, receive: Receive) -> Receive:

@@ -57,7 +57,7 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-METHODS = ("GET", "POST", "PUT")
+METHODS = ("GET", "PATCH", "POST", "PUT")
 TOLD = 20  # faults of one request: a body may have as many as it has bytes
 
 

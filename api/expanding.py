@@ -26,9 +26,11 @@ async def expand(
     """
     found = list(shown)
     for field in {name.removeprefix(IN_LISTS) for name in asked}:
-        ids = {str(getattr(one, field)) for one in found}
+        ids = {str(name) for one in found if (name := getattr(one, field)) is not None}
         whole = await ways[field](session, ids)
-        found = [one.model_copy(update={field: whole[getattr(one, field)]}) for one in found]
+        found = [
+            one.model_copy(update={field: whole.get(str(getattr(one, field)))}) for one in found
+        ]
     return found
 
 

@@ -17,11 +17,11 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import StreamingResponse
 
-from api import operations, watching
+from api import operations, streams
 from api.dependencies import Here, Id
 from api.operations import operation
 from api.schemas.feed import FeedTip
-from api.watching import Audience
+from api.streams import Audience
 from takings.database import Database
 from takings.errors import NotFound
 from takings.spaces import spaces
@@ -75,7 +75,7 @@ class Feed:
 
 @router.get(
     "/spaces/{id}/tips/feed",
-    **watching.DOCUMENTED,
+    **streams.DOCUMENTED,
     **operation("tips", raises=(NotFound,)),
 )
 async def watch(here: Here, request: Request, id: Id) -> StreamingResponse:  # noqa: A002
@@ -89,7 +89,7 @@ async def watch(here: Here, request: Request, id: Id) -> StreamingResponse:  # n
     async def newest() -> Iterable[FeedTip]:
         return reversed(await here.database.run(_newest, id))
 
-    return watching.stream(request, audience.watching(id), newest, told)
+    return streams.to(request, audience.watching(id), newest, told)
 
 
 def told(tip: FeedTip) -> str:

@@ -1,10 +1,8 @@
 """Holds: POST, GET one, extend, release."""
 
-from fastapi import Request
-
-from api import operations
+from api import desk, operations
 from api.dependencies import Here, Id, New
-from api.operations import operation
+from api.operations import at_first, operation
 from api.schemas.holds import Claimant, Hold, HoldInput
 from takings.errors import NotFound
 from takings.records import BadId
@@ -21,13 +19,14 @@ KEEPING = (NotFound, holds.NotYourHold, holds.HoldOver)
 
 
 @router.post("/holds", **operation("tickets", moves_money=True, raises=CLAIMING))
-async def claim(here: Here, request: Request, new: New, given: HoldInput) -> Hold:
+@at_first(desk.first)
+async def claim(here: Here, new: New, given: HoldInput) -> Hold:
     """Set tickets aside for a listener; the answer says until when, and what is left.
 
     Repeating it by its id changes nothing.
     """
-    office: holds.BoxOffice = request.app.state.office
-    return Hold.of(await office.claim(given.claim(new.of("hold", given.id)), now=here.now()))
+    wish = given.claim(given.id or desk.hold_id(new.act.actor, new.act.key))
+    return Hold.of(await holds.claim(here.database, wish, now=here.now()))
 
 
 @router.get("/holds/{id}", **operation("tickets", raises=(NotFound,)))

@@ -1,4 +1,4 @@
-"""Hosts: POST, GET one, GET list, and each one's money."""
+"""Hosts: POST, GET one, GET list, and each one's standing and money."""
 
 from typing import Annotated
 
@@ -10,11 +10,11 @@ from api import operations, pages
 from api.dependencies import Here, Id, New
 from api.operations import operation
 from api.schemas.common import Listing, Paging
-from api.schemas.hosts import Host, HostBalance, HostInput
+from api.schemas.hosts import Host, HostBalance, HostInput, Standing, StandingInput
 from takings.errors import NotFound
 from takings.ledger import balances
 from takings.records import BadId
-from takings.spaces import hosts, tables
+from takings.spaces import hosts, standings, tables
 
 router = operations.router("hosts")
 
@@ -46,6 +46,19 @@ async def one(here: Here, id: Id) -> Host:  # noqa: A002 - the name in the addre
 async def balance(here: Here, id: Id) -> HostBalance:  # noqa: A002 - the name in the address
     """What we owe the host, by currency and drawer."""
     return await here.database.run(_balance, id)
+
+
+@router.get("/hosts/{id}/standing", **operation("spaces", raises=(NotFound,)))
+async def standing(here: Here, id: Id) -> Standing:  # noqa: A002 - the name in the address
+    """What was last stated of the host."""
+    return Standing.of(id, await here.database.run(standings.get, id))
+
+
+@router.put("/hosts/{id}/standing", **operation("spaces", raises=(NotFound, standings.BadStanding)))
+async def state(here: Here, id: Id, given: StandingInput) -> Standing:  # noqa: A002 - as above
+    """State the host's facts anew, all of them: the gates compare them with a policy."""
+    facts = given.standing()
+    return Standing.of(id, await standings.state(here.database, id, facts, now=here.now()))
 
 
 async def _balance(session: AsyncSession, host_id: str) -> HostBalance:

@@ -61,6 +61,11 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "takings_cash_swept_seconds": ("Since the last full look at Stripe's cash.", ()),
     "takings_months_ahead": ("Coming months whose partitions are made.", ()),
     "takings_seals": ("Entries that are sealed: the number of the newest seal.", ()),
+    "takings_holds": ("Holds of tickets that have not ended.", ("state",)),
+    "takings_holds_overdue_seconds": ("Since when the oldest of them should have ended.", ()),
+    "takings_ticket_refunds": ("Void tickets whose money is still to be returned.", ()),
+    "takings_ticket_refunds_oldest_seconds": ("Since when the oldest of them is void.", ()),
+    "takings_waiting": ("Tickets that are waited for.", ()),
     "takings_imbalance_minor": (
         "What all balances sum to; anything but 0 is wrong.",
         ("currency",),
@@ -96,11 +101,17 @@ class Requests:
             registry=self.registry,
         )
         ProcessCollector(registry=self.registry)
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def seen(self, operation: str, status: int, took_s: float) -> None:
         """One more was answered."""
-        self._count.labels(operation, str(status)).inc()
-        self._took.labels(operation).observe(took_s)
+        found = self._known.get((operation, status))
+        if found is None:  # looking labels up takes longer than counting
+            found = self._count.labels(operation, str(status)), self._took.labels(operation)
+            self._known[operation, status] = found
+        count, took = found
+        count.inc()
+        took.observe(took_s)
 
 
 REQUESTS = Requests()
@@ -205,7 +216,7 @@ async def exposition(database: Database, now: datetime) -> bytes:
 
 
 QUICK = """
-SELECT e.*, k.*, (SELECT version_num FROM alembic_version) AS schema,
+SELECT e.*, k.*, h.*, x.*, o.*, (SELECT version_num FROM alembic_version) AS schema,
        (SELECT count(*) FROM events WHERE status = 'parked') AS parked,
        (SELECT min(available_on) FROM cash
          WHERE matured_at IS NULL AND available_on <= $1) AS ripe_at,
@@ -213,13 +224,20 @@ SELECT e.*, k.*, (SELECT version_num FROM alembic_version) AS schema,
        (SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
          WHERE i.inhparent = 'entries'::regclass AND c.relname <> 'entries_default'
            AND c.relname > to_char($1 AT TIME ZONE 'UTC', '"entries_"YYYY_MM')) AS months,
-       (SELECT coalesce(max(n), 0) FROM seals) AS seals
+       (SELECT coalesce(max(n), 0) FROM seals) AS seals,
+       (SELECT coalesce(sum(quantity), 0) FROM waiting WHERE state = 'waiting') AS waiting
   FROM (SELECT count(*) FILTER (WHERE status = 'received') AS received,
                count(*) FILTER (WHERE status = 'failed') AS failed,
                min(received_at) AS event_at
           FROM events WHERE status IN ('received', 'failed')) AS e,
        (SELECT count(*) AS asks, min(first_asked_at) AS ask_at
-          FROM asks WHERE answered_at IS NULL) AS k
+          FROM asks WHERE answered_at IS NULL) AS k,
+       (SELECT count(*) AS held, min(expires_at) AS held_until
+          FROM holds WHERE state = 'held') AS h,
+       (SELECT count(*) AS expiring, min(expires_at) AS expiring_at
+          FROM holds WHERE state = 'expiring') AS x,
+       (SELECT count(*) AS refunds, min(created_at) AS refund_at
+          FROM ticket_refunds WHERE done_at IS NULL) AS o
 """
 
 
@@ -236,6 +254,13 @@ def _quick(gauges: Gauges, row: Row[Any], now: datetime) -> None:
         gauges.set("takings_cash_swept_seconds", _since(row.swept_at, now))
     gauges.set("takings_months_ahead", row.months)
     gauges.set("takings_seals", row.seals)
+    gauges.set("takings_holds", row.held, "held")
+    gauges.set("takings_holds", row.expiring, "expiring")
+    overdue_s = max(_since(row.held_until, now), _since(row.expiring_at, now))
+    gauges.set("takings_holds_overdue_seconds", overdue_s)
+    gauges.set("takings_ticket_refunds", row.refunds)
+    gauges.set("takings_ticket_refunds_oldest_seconds", _since(row.refund_at, now))
+    gauges.set("takings_waiting", row.waiting)
 
 
 def _slow(gauges: Gauges, figures: Slow, now: datetime) -> None:

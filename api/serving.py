@@ -72,7 +72,8 @@ async def listening(runtime: Runtime, host: str, port: int) -> AsyncIterator[str
             yield f"http://{name}:{number}"
         finally:
             server.should_exit = True
-            service.state.feed.close()  # what never ends by itself is not waited for
+            for live in (service.state.feed, service.state.board):
+                live.audience.close()  # what never ends by itself is not waited for
             await task
 
 

@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         default_factory=list, description="signing secrets of /webhooks/stripe/connect"
     )
 
+    hosting_gate: str | None = Field(
+        default=None, description="a policy whose hosts alone may schedule Spaces; unset: all may"
+    )
+
     rate_limit: int = Field(
         default=10_000,
         ge=1,

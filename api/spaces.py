@@ -11,12 +11,22 @@ from api.dependencies import Here, Id, New, Seen
 from api.operations import operation
 from api.schemas.common import Listing
 from api.schemas.hosts import Host
-from api.schemas.spaces import Agreement, SharesInput, Space, SpaceFilter, SpaceInput
+from api.schemas.spaces import (
+    Agreement,
+    RescheduleInput,
+    SharesInput,
+    Space,
+    SpaceFilter,
+    SpaceInput,
+)
+from api.schemas.tickets import Cancellation
 from takings.editions import EditedMeanwhile
 from takings.errors import NotFound
 from takings.policies.policies import RuleNotKept
 from takings.records import BadId
 from takings.spaces import agreements, spaces, tables
+from takings.spaces.standings import NotEligible
+from ticketing import cancellations
 
 router = operations.router("spaces")
 
@@ -24,15 +34,17 @@ WAYS = {"host": expanding.rows(tables.Host, Host)}
 Expand = Annotated[list[Literal["host"]], Query(alias="expand[]")]
 
 SHARING = (agreements.SharesDoNotSum, agreements.ShareTooSmall, agreements.PayeeTwice)
-SCHEDULING = (BadId, NotFound, spaces.SpaceDiffers, RuleNotKept, *SHARING)
+SCHEDULING = (BadId, NotFound, spaces.SpaceDiffers, RuleNotKept, NotEligible, *SHARING)
 MOVING = (NotFound, spaces.SpaceCannotMove)
+RESCHEDULING = (NotFound, spaces.NotScheduled, spaces.StartsInThePast)
+CALLED_OFF = (NotFound, cancellations.NotCancelled)
 
 
 @router.post("/spaces", **operation("spaces", raises=SCHEDULING))
 async def schedule(here: Here, new: New, given: SpaceInput) -> Space:
     """Schedule a Space, with the policy of today; repeating it changes nothing."""
     space_id, shares = new.of("spc", given.id), [share.value() for share in given.shares or ()]
-    told = given.model_dump(exclude={"id", "shares"})
+    told = given.model_dump(exclude={"id", "shares"}) | {"gate": here.settings.hosting_gate}
     return Space.of(
         await spaces.schedule(here.database, space_id, **told, shares=shares, now=here.now())
     )
@@ -66,6 +78,18 @@ async def end(here: Here, id: Id) -> Space:  # noqa: A002 - the name in the addr
 async def cancel(here: Here, id: Id) -> Space:  # noqa: A002 - the name in the address
     """The room will not be, or was broken off."""
     return Space.of(await spaces.move(here.database, id, "cancelled", now=here.now()))
+
+
+@router.get("/spaces/{id}/cancellation", **operation("spaces", "tickets", raises=CALLED_OFF))
+async def cancellation(here: Here, id: Id) -> Cancellation:  # noqa: A002 - as above
+    """How far the refunds of a cancelled Space's tickets have come."""
+    return Cancellation.of(await here.database.run(cancellations.progress, id))
+
+
+@router.post("/spaces/{id}/reschedule", **operation("spaces", raises=RESCHEDULING))
+async def reschedule(here: Here, id: Id, given: RescheduleInput) -> Space:  # noqa: A002 - as above
+    """Let it start at another time; who has a ticket may give it back until then."""
+    return Space.of(await spaces.reschedule(here.database, id, given.starts_at, now=here.now()))
 
 
 @router.get("/spaces/{id}/shares", **operation("spaces", "agreements", raises=(NotFound,)))

@@ -17,6 +17,7 @@ from api.settlement import SETTLEMENT
 from takings.errors import TakingsError
 from takings.ledger import months, seals
 from takings.payments import captures, cash, releases, sweeps, webhooks
+from ticketing import cancellations, endings, holds, returns, waitlist
 from tipping import tabs
 
 log = structlog.get_logger()
@@ -81,6 +82,26 @@ DUTIES = (
         "new_cash",
         timedelta(seconds=1),
         lambda r, now: sweeps.new_cash(r.database, r.stripe, SETTLEMENT, now=now),
+    ),
+    Duty("holds", timedelta(seconds=1), lambda r, now: holds.sweep(r.database, now=now)),
+    Duty(
+        "endings",
+        timedelta(seconds=1),
+        lambda r, now: endings.carry(r.database, r.stripe, now=now),
+    ),
+    Duty("offers", timedelta(seconds=2), lambda r, now: waitlist.serve(r.database, now=now)),
+    Duty(
+        "no_shows",
+        timedelta(minutes=1),
+        lambda r, now: cancellations.no_shows(r.database, now=now),
+    ),
+    Duty(
+        "called_off", timedelta(seconds=1), lambda r, now: cancellations.carry(r.database, now=now)
+    ),
+    Duty(
+        "ticket_refunds",
+        timedelta(seconds=1),
+        lambda r, now: returns.pay(r.database, r.stripe, now=now),
     ),
     Duty("mature", timedelta(seconds=5), lambda r, now: cash.mature(r.database, now=now)),
     Duty("release", timedelta(seconds=5), lambda r, now: releases.release(r.database, now=now)),

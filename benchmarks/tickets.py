@@ -7,6 +7,7 @@ import shutil
 import statistics
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,11 +53,12 @@ async def _prepared(stage: Stage) -> str:
     now = datetime.now(UTC)
     await policies.publish_presets(stage.database, now=now)
     await hosts.register(stage.database, "host_one", "One", now=now)
-    told = {"host": "host_one", "title": "A room", "policy": "clubhouse-2021"}
-    await spaces.schedule(stage.database, "spc_one", **told, shares=(), now=now)
+    how = partial(spaces.schedule, host="host_one", title="A room", policy="clubhouse-2021")
+    await how(stage.database, "spc_one", now=now)
     for sql in RAW:
         await stage.database.fetch(sql)
     return (await keys.issue(stage.database, "wrk", scopes=["tickets"], now=now))[1]
+
 
 RAW = (
     "INSERT INTO pools (id, quota) VALUES ('run_hot', 100000000), ('tier_hot', NULL)",
@@ -82,7 +84,9 @@ async def _figure(
         return run
 
     with Peak(process.pid) as peak:
-        found = await interleaved(ROUNDS, {"ours": side("/v1/holds"), "floor": side("/plain/holds")})
+        found = await interleaved(
+            ROUNDS, {"ours": side("/v1/holds"), "floor": side("/plain/holds")}
+        )
     cores = f"wrk, {CONNECTIONS} connections; server at {statistics.median(busy):.0%} of a core"
     return replace(
         figure,

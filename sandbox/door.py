@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from sandbox import idempotency
 from sandbox.calls import Call, Operation, expand
-from sandbox.errors import ParameterError, StripeError
+from sandbox.errors import ParameterError, StripeError, insufficient
 from sandbox.faults import CallFault
 from sandbox.forms import decode
 from sandbox.state import API_VERSION, PLATFORM, Logged, State
@@ -31,6 +31,10 @@ REFUSALS = {  # faults that refuse the call before anything has run: nothing rem
     "503": StripeError("Service unavailable.", status=503, kind="api_error"),
 }
 BROKEN = StripeError("An unknown error occurred.", status=500, kind="api_error")
+FAILURES = {  # faults that the idempotency key remembers
+    "500": BROKEN,
+    "balance_insufficient": insufficient("Insufficient funds in your Stripe balance."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +164,8 @@ async def _executed(
     """The operation has run, or said why not; a bug of ours is a 500 with its trace in the log."""
     if fault and fault.latency:
         await asyncio.sleep(fault.latency)
-    if fault and fault.kind == "500":
-        return _refused(BROKEN)
+    if fault and fault.kind in FAILURES:
+        return _refused(FAILURES[fault.kind])
     state.catch_up()
     state.cause = {"id": asked.id, "idempotency_key": asked.idempotency_key}
     try:

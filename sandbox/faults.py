@@ -13,6 +13,7 @@ KINDS = (
     "429",
     "500",
     "503",
+    "balance_insufficient",
     "latency",
     "timeout_with_effect",
     "timeout_without_effect",

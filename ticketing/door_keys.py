@@ -14,8 +14,11 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
+from takings.errors import NotFound
 from ticketing import passes
 from ticketing.door_tables import SigningKey
+from ticketing.passes import Pass
+from ticketing.tables import Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,14 @@ async def private(session: AsyncSession, *, now: datetime) -> bytes:
     if found is None:
         raise AssertionError  # pragma: no cover - the law retired_without_private
     return found
+
+
+async def sign(session: AsyncSession, ticket_id: str, *, now: datetime) -> str:
+    """The pass of a ticket, as its QR code says it; raises NotFound or NoPass."""
+    ticket = await session.get(Ticket, ticket_id)
+    if ticket is None:
+        raise NotFound(kind="ticket", id=ticket_id)
+    return passes.sign(Pass.of(ticket), await private(session, now=now))
 
 
 RETIRE = """

@@ -5,25 +5,22 @@
       ├────► expired                 its time was over, and a sweep came by
       └────► expiring ──► expired    the same, but its payment had to end at Stripe first
 
-Claims for one run that come while a statement is in flight are the next statement: many buyers for
-one lock and one commit (``BoxOffice``).  Expiry is a change of state, never a look at the clock: a
-hold counts until a sweep, or a claim that needs the room, has let it go under the run's lock.
+Many claims for one run are one statement, one lock and one commit (``claim_tickets``).  Expiry is a
+change of state, never a look at the clock: a hold counts until a sweep, or a claim that needs the
+room, has let it go under the run's lock.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from sqlalchemy.engine import Row
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import records
-from takings.batching import Batcher
 from takings.database import Database, fetch
 from takings.errors import Conflict, Invalid, NotFound, Refused, TakingsError, Unavailable
 from takings.money import Money
@@ -153,7 +150,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A hold as it is: what one ticket costs in it, until when it lasts, what the run has left."""
+    """A hold as it is: what one ticket costs in it, until when it lasts.
+
+    ``remaining`` is what the run had left when it was claimed.
+    """
 
     id: str
     run: str
@@ -164,7 +164,7 @@ class Held:
     state: str
     expires_at: datetime
     created_at: datetime
-    remaining: int | None = None
+    remaining: int
 
 
 def check(claim: Claim) -> None:
@@ -185,7 +185,8 @@ async def claim(database: Database, wish: Claim, *, now: datetime) -> Held:
     LotsAreDrawn, TooManyTickets, UnknownCode, CodeUsedUp or HoldDiffers.
     """
     check(wish)
-    (found,) = await _claim(database, wish.run, [(wish, now)])
+    rows = await database.fetch(CLAIM, wish.run, now, *columns([wish]))
+    found = answer(wish, rows[0] if rows else None, now)
     if isinstance(found, Held):
         return found
     raise found
@@ -196,19 +197,10 @@ SELECT * FROM claim_tickets($1, 'buyer', $2, $3::text[], $4::text[], $5::text[],
                             $7::text[], $8::integer[], $9::integer[])
 """
 
-Asked = tuple[Claim, datetime]
 
-
-async def _claim(
-    database: Database, run: str, asked: Sequence[Asked]
-) -> Sequence[Held | TakingsError]:
-    """What became of each claim of a run, first come first served, in one statement."""
-    claims = [claim for claim, _ in asked]
-    now = max(now for _, now in asked)
-    rows = await database.fetch(
-        CLAIM,
-        run,
-        now,
+def columns(claims: Sequence[Claim]) -> list[list[Any]]:
+    """Claims as the arrays that ``claim_tickets`` takes."""
+    return [
         [claim.id for claim in claims],
         [claim.tier for claim in claims],
         [claim.listener for claim in claims],
@@ -216,15 +208,15 @@ async def _claim(
         [claim.code for claim in claims],
         [claim.quantity for claim in claims],
         [claim.quantity if claim.least is None else claim.least for claim in claims],
-    )
-    if not rows:
-        return [NotFound(kind="run", id=run) for _ in claims]
-    return [_answer(claim, row, now) for claim, row in zip(claims, rows, strict=True)]
+    ]
 
 
-def _answer(wish: Claim, row: Row[Any], now: datetime) -> Held | TakingsError:
+def answer(wish: Claim, row: Row[Any] | None, now: datetime) -> Held | TakingsError:
+    """What ``claim_tickets`` made of a claim; it has no row where there is no such run."""
+    if row is None or row.outcome is None:
+        return NotFound(kind="run", id=wish.run)
     if row.outcome != "held":
-        return _refusal(wish, row, now)
+        return refusal(wish, row, now)
     return Held(
         id=wish.id,
         run=wish.run,
@@ -235,16 +227,17 @@ def _answer(wish: Claim, row: Row[Any], now: datetime) -> Held | TakingsError:
         state=row.now_is,
         expires_at=row.lasts_until,
         created_at=row.made,
-        remaining=row.remaining,
+        remaining=row.left_over,
     )
 
 
-def _refusal(wish: Claim, row: Row[Any], now: datetime) -> TakingsError:
+def refusal(wish: Claim, row: Row[Any], now: datetime) -> TakingsError:
+    """Why ``claim_tickets`` did not hold what was wished for."""
     match row.outcome:
         case "sold_out":
             free_at = min(row.lasts_until or now + PATIENCE, now + PATIENCE)
             wait_s = max(1, -(-(free_at - now) // timedelta(seconds=1)))
-            return SoldOut(run=wish.run, remaining=row.remaining, retry_after_s=wait_s)
+            return SoldOut(run=wish.run, remaining=row.left_over, retry_after_s=wait_s)
         case "drawing":
             return LotsAreDrawn(run=wish.run, until=row.lasts_until.isoformat())
         case "limit":
@@ -257,42 +250,12 @@ def _refusal(wish: Claim, row: Row[Any], now: datetime) -> TakingsError:
     return kinds[row.outcome](run=wish.run, promo=wish.code)
 
 
-class BoxOffice:
-    """Claims for one process: those for one run that arrive together are one statement.
-
-    A caller who gives up while waiting leaves nothing behind.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._runs: WeakValueDictionary[str, Batcher[Asked, Held]] = WeakValueDictionary()
-        self._regrets: set[asyncio.Task[int]] = set()
-
-    async def claim(self, wish: Claim, *, now: datetime) -> Held:
-        """Hold tickets; raises as ``holds.claim`` does."""
-        check(wish)
-        line = self._runs.get(wish.run)
-        if line is None:
-
-            async def write(asked: Sequence[Asked]) -> Sequence[Held | Exception]:
-                return await _claim(self._database, wish.run, asked)
-
-            line = self._runs[wish.run] = Batcher(write, unwanted=self._give_back)
-        return await line.put((wish, now))
-
-    def _give_back(self, asked: Asked, held: Held) -> None:
-        """What was held for a caller who is gone is free again."""
-        _, now = asked
-        task = asyncio.create_task(_free(self._database, held.run, [held.id], now))
-        self._regrets.add(task)
-        task.add_done_callback(self._regrets.discard)
-
-
 FREE = "SELECT free_holds($1, $2::text[], 'released', $3) AS many"
 
 
-async def _free(database: Database, run: str, ids: Sequence[str], now: datetime) -> int:
-    rows = await database.fetch(FREE, run, list(ids), now)
+async def free(database: Database, run: str, hold_id: str, *, now: datetime) -> int:
+    """Let a hold go that nobody pays for: what it held goes to the waiting list, or on sale."""
+    rows = await database.fetch(FREE, run, [hold_id], now)
     return int(rows[0].many)
 
 
@@ -320,7 +283,7 @@ async def release(database: Database, hold_id: str, listener: str, *, now: datet
 
     run = await database.run(step)
     if run is not None:  # the run's lock comes before its holds', so this is a step of its own
-        await _free(database, run, [hold_id], now)
+        await free(database, run, hold_id, now=now)
     return await get(database, hold_id)
 
 
@@ -402,4 +365,5 @@ def shown(hold: Hold, run: Run) -> Held:
         state=hold.state,
         expires_at=hold.expires_at,
         created_at=hold.created_at,
+        remaining=hold.remaining,
     )

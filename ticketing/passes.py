@@ -49,12 +49,15 @@ class NoPass(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Which ticket it is, and of which of its owners: they follow each other by serial."""
+    """Which ticket it is, and of which of its owners: they follow each other by serial.
+
+    Without a digest it was not read here: a door has read it, and vouches for it.
+    """
 
     run: str
     number: int
     serial: int
-    digest: bytes
+    digest: bytes = b""
 
     @classmethod
     def of(cls, ticket: Ticket) -> Self:
@@ -108,7 +111,7 @@ def _bytes(text: str) -> bytes:
 
 def qr(text: str) -> str:
     """The pass as a QR code, as SVG to be put into a page."""
-    return segno.make_qr(text, error="m").svg_inline(border=4, omitsize=True)
+    return segno.make_qr(text, error="m").svg_inline(border=4, light="#fff", omitsize=True)
 
 
 def name(public: bytes) -> str:

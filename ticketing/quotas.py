@@ -53,7 +53,7 @@ SELECT r.id, p.quota, p.sold, p.held, greatest(room, 0) AS available, t.parts,
          WHERE h.run_id = r.id AND h.state = 'held') AS frees_at
   FROM runs r
   JOIN pools p ON p.id = r.id
-  LEFT JOIN pools s ON s.id = r.space_id,
+  LEFT JOIN pools s ON s.id = 'space:' || r.space_id,
        LATERAL (SELECT least(p.quota - p.held - p.sold, s.quota - s.held - s.sold) AS room) AS l,
        LATERAL (SELECT array_agg(ROW(t.id, q.quota, q.sold, q.held,
                                      greatest(least(room, q.quota - q.held - q.sold), 0))

@@ -13,13 +13,13 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import editions, records
-from takings.database import Database, LawBroken, fetch
+from takings.database import Database, fetch
 from takings.errors import Conflict, NotFound
 from takings.policies import policies
 from takings.policies.rules import Policy
 from takings.spaces import standings
 from takings.spaces.tables import Space
-from ticketing import wishes
+from ticketing import pools, wishes
 from ticketing.tables import Pool, Run, Tier
 from ticketing.wishes import BadRun, RunWish, TierWish
 
@@ -31,15 +31,6 @@ class RunDiffers(Conflict):
     """There is already a run {id}, and it is another one.
 
     Open the new run under an id of its own.
-    """
-
-    param = "id"
-
-
-class IdTaken(Conflict):
-    """The id {id}, or that of one of its tiers, is in use for something else.
-
-    Runs, tiers and codes share one set of ids: choose another.
     """
 
     param = "id"
@@ -59,15 +50,6 @@ class RunCalledOff(Conflict):
 
     Open another one.
     """
-
-
-class SizeBelowTaken(Conflict):
-    """{taken} tickets of {id} are held or sold: it cannot have only {size}.
-
-    Choose that many or more; what is only held may become free in a few minutes.
-    """
-
-    param = "size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +90,6 @@ class Opened:
         )
 
 
-TAKEN: Final = ("pools_pk", "runs_pk", "tiers_pk")
-
-
 async def open(database: Database, wish: RunWish, *, now: datetime) -> Opened:  # noqa: A001 - as tabs.open
     """Open a run under the policy of now; repeatable by its id, also when it was edited since.
 
@@ -118,15 +97,7 @@ async def open(database: Database, wish: RunWish, *, now: datetime) -> Opened:  
     NotEligible where the Space's host is not what the policy asks for, RunTooLarge, RunDiffers.
     """
     wishes.check(wish)
-    try:
-        return await database.run(_open, wish, now)
-    except LawBroken as broken:
-        if broken.facts["law"] not in TAKEN:
-            raise
-        known = await database.run(_known, wish)  # somebody was quicker: with the same run?
-        if known is None:
-            raise IdTaken(id=wish.id) from None
-        return known
+    return await database.run(_open, wish, now)
 
 
 async def _open(session: AsyncSession, wish: RunWish, now: datetime) -> Opened:
@@ -145,6 +116,13 @@ async def _open(session: AsyncSession, wish: RunWish, now: datetime) -> Opened:
     for tier in wish.tiers:
         wishes.check_tier(policy, wish.currency, tier)
     await standings.check(session, space.host_id, policy, now)
+    try:
+        pool = await pools.make(session, wish.id, wish.size)
+    except pools.IdTaken:
+        known = await _known(session, wish)  # somebody was quicker: with the same run?
+        if known is None:
+            raise
+        return known
     told = {name: getattr(wish, name) for name in (*EDITABLE - {"size"}, "draw_s", "currency")}
     run = Run(
         id=wish.id,
@@ -155,8 +133,7 @@ async def _open(session: AsyncSession, wish: RunWish, now: datetime) -> Opened:
         created_at=now,
         **told,
     )
-    pool = Pool(id=wish.id, quota=wish.size)
-    session.add_all((run, pool))
+    session.add(run)
     await session.flush()
     tiers = [await add(session, run.id, n, tier) for n, tier in enumerate(wish.tiers, 1)]
     return Opened(run, pool, tuple(tiers))
@@ -197,9 +174,10 @@ def _kept(one: RunWish, wish: RunWish, *, edited: bool) -> object:
 
 
 async def add(session: AsyncSession, run: str, position: int, wish: TierWish) -> Step:
-    """Write a tier down at its place in the run."""
+    """Write a tier down at its place in the run; IdTaken if its id is something else's."""
+    pool = await pools.make(session, wish.id or records.new_id("tier"), wish.size)
     tier = Tier(
-        id=wish.id or records.new_id("tier"),
+        id=pool.id,
         run_id=run,
         position=position,
         name=wish.name,
@@ -208,8 +186,7 @@ async def add(session: AsyncSession, run: str, position: int, wish: TierWish) ->
         opens_at=wish.opens_at,
         closes_at=wish.closes_at,
     )
-    pool = Pool(id=tier.id, quota=wish.size)
-    session.add_all((tier, pool))
+    session.add(tier)
     await session.flush()
     return Step(tier, pool)
 
@@ -254,19 +231,12 @@ async def edit(
         wishes.check(wish)
         rules = await policies.get(session, known.run.policy, known.run.policy_version)
         wishes.check_size(rules, wish.size)
-        resize(known.pool, wish.size)
+        pools.resize(known.pool, wish.size)
         for field in changes.keys() - {"size"}:
             setattr(known.run, field, changes[field])
         return await edited(session, known.run, now)
 
     return await database.run(step)
-
-
-def resize(pool: Pool, size: int | None) -> None:
-    """Let there be so many, None: without end; SizeBelowTaken if more are taken."""
-    if size is not None and size < pool.held + pool.sold:
-        raise SizeBelowTaken(taken=pool.held + pool.sold, id=pool.id, size=size)
-    pool.quota = size
 
 
 async def edited(session: AsyncSession, run: Run, now: datetime) -> Opened:
@@ -297,12 +267,12 @@ async def shown(session: AsyncSession, runs: Sequence[Run]) -> list[Opened]:
     tiers = (await session.exec(ordered)).all()
     wanted = select(Pool).where(col(Pool.id).in_([*ids, *(tier.id for tier in tiers)]))
     found = await session.exec(wanted.execution_options(populate_existing=True))
-    pools = {pool.id: pool for pool in found}
+    known = {pool.id: pool for pool in found}
     return [
         Opened(
             run,
-            pools[run.id],
-            tuple(Step(tier, pools[tier.id]) for tier in tiers if tier.run_id == run.id),
+            known[run.id],
+            tuple(Step(tier, known[tier.id]) for tier in tiers if tier.run_id == run.id),
         )
         for run in runs
     ]

@@ -24,7 +24,8 @@ NOTHING = {"server_default": "0"}
 class Pool(Row, table=True):
     """How many there are of something, and how many of them are taken.
 
-    Its id is a run's, a tier's, a code's or a Space's.  Without a quota there is no end to it.
+    Its id is a run's, a tier's or a code's; a Space's is ``space:`` and the Space's id, so that it
+    is never another's.  Without a quota there is no end to it.
     """
 
     __tablename__ = "pools"
@@ -149,6 +150,7 @@ class Hold(Row, table=True):
     quantity: int
     returned: int = Field(default=0, sa_column_kwargs=NOTHING)  # of those sold, refunded since
     minor: int = amount()  # what one costs, as it was when it was claimed
+    remaining: int  # what the run had left then
     state: str
     paying: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     extended: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
@@ -252,7 +254,9 @@ class Waiting(Row, table=True):
         Index(None, "created_at", "id"),
         Index("waiting_hold_id_idx", "hold_id", postgresql_where=text("hold_id IS NOT NULL")),
         Index(
-            "waiting_turn_idx", "run_id", "rank", "id", postgresql_where=text("state = 'waiting'")
+            "waiting_turn_idx",
+            *("run_id", "tier_id", "rank", "id"),
+            postgresql_where=text("state = 'waiting'"),
         ),
         Index(
             "waiting_once_idx",

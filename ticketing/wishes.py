@@ -9,10 +9,10 @@ from takings import money, records
 from takings.errors import Invalid, Refused
 from takings.money import Money
 from takings.policies.rules import Policy
+from ticketing.pools import MOST
 
 Kind = Literal["fixed", "choice", "free", "comp"]
 
-MOST: Final = 1_000_000  # tickets
 MOST_TIERS: Final = 50
 _DAY_S: Final = 86_400
 
@@ -25,6 +25,7 @@ RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "draw_s": (1, _DAY_S),
     "refund_until_h": (0, 366 * 24),
 }
+NEEDED: Final = ("size", "hold_s", "offer_s")
 
 
 class BadRun(Invalid):
@@ -93,6 +94,8 @@ def check(wish: RunWish) -> None:
     money.exponent(wish.currency)
     for field, (least, most) in RANGES.items():
         value = getattr(wish, field)
+        if value is None and field in NEEDED:
+            raise BadRun(field=field, problem="it has none")
         if value is not None and not least <= value <= most:
             raise BadRun(field=field, problem=f"it is {value}, and may be {least} to {most}")
     check_window(wish.opens_at, wish.closes_at)
@@ -100,6 +103,9 @@ def check(wish: RunWish) -> None:
         raise BadRun(field="draw_s", problem="lots are drawn from a start: tell opens_at")
     if not 1 <= len(wish.tiers) <= MOST_TIERS:
         raise BadRun(field="tiers", problem=f"it has {len(wish.tiers)}, and may have 1 to 50")
+    ids = [tier.id for tier in wish.tiers if tier.id is not None]
+    if len(set(ids)) < len(ids):
+        raise BadRun(field="tiers", problem="two of them have the same id")
 
 
 def check_tier(policy: Policy, currency: str, wish: TierWish) -> None:
@@ -109,8 +115,10 @@ def check_tier(policy: Policy, currency: str, wish: TierWish) -> None:
     """
     records.check_id(*([wish.id] if wish.id is not None else ()))
     price = Money(wish.minor, currency)
-    if wish.size is not None and not 0 <= wish.size <= MOST:
-        raise BadRun(field="size", problem=f"a tier has 0 to {MOST} tickets, not {wish.size}")
+    if not wish.name:
+        raise BadRun(field="name", problem="a tier has one")
+    if wish.size is not None and not 1 <= wish.size <= MOST:
+        raise BadRun(field="size", problem=f"a tier has 1 to {MOST} tickets, not {wish.size}")
     check_window(wish.opens_at, wish.closes_at)
     if wish.kind in ("fixed", "choice"):
         policy.check(price)

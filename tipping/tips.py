@@ -7,7 +7,7 @@ A tip that may be undone is authorised first and captured ten seconds later (``c
 tips of a tab share one payment, captured when the tab is closed (``tabs.py``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -303,9 +303,10 @@ async def _undo(session: AsyncSession, tip_id: str, now: datetime) -> Ask | None
 SETTLE = "UPDATE tips SET settled_at = $2 WHERE id = ANY($1::text[]) AND settled_at IS NULL"
 
 
-async def settle(session: AsyncSession, lines: Sequence[Line], now: datetime) -> None:
-    """These tips have been paid."""
+async def settle(session: AsyncSession, lines: Sequence[Line], now: datetime) -> Collection[str]:
+    """These tips have been paid; there is none that could not be given."""
     await fetch(session, SETTLE, sorted(line.subject for line in lines), now)
+    return ()
 
 
 CANCEL = """

@@ -15,6 +15,7 @@ from api.cli import (
     people,
     processes,
     seals,
+    tickets,
     verification,
 )
 
@@ -29,9 +30,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (processes.up, processes.serve, processes.worker, processes.sandbox, demo.demo),
     "Look": (
         *(books.trial_balance, books.balance, books.entries, verification.verify),
-        *(people.hosts, people.spaces),
+        *(people.hosts, people.spaces, tickets.runs, tickets.quota, tickets.tickets),
     ),
-    "Tend": (doctor.doctor,),
+    "Tend": (doctor.doctor, tickets.admit),
 }
 GROUPS = {"db": database.app, "events": events.app, "keys": keys.app, "seals": seals.app}
 

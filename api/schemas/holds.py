@@ -58,7 +58,7 @@ class Claimant(Input):
 class Hold(Output):
     """Tickets set aside until ``expires_at``; ``price`` is what each of them costs in it.
 
-    ``remaining`` is what the run had left when it was claimed, and null later.
+    ``remaining`` is what the run had left when it was claimed.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Hold(Output):
     currency: str
     state: Literal["held", "expiring", "sold", "released", "expired"]
     expires_at: Seconds
-    remaining: int | None
+    remaining: int
 
     @classmethod
     def of(cls, held: holds.Held) -> Self:

@@ -1,14 +1,14 @@
 """Hosts and their money, as the API shows them."""
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
 from api.schemas.common import Input, Output, OwnId, Seconds, Text
 from takings.ledger.accounts import Drawer
 from takings.money import Money
-from takings.spaces import tables
+from takings.spaces import standings, tables
 
 
 class HostInput(Input):
@@ -41,6 +41,40 @@ class Host(Output):
             listener=host.listener_id,
             stripe_account=host.stripe_account,
         )
+
+
+Fact = Annotated[int, Field(strict=True)]
+
+
+class StandingInput(Input):
+    """What the platform knows of a host today; what is not told counts as not known."""
+
+    followers: Fact | None = None
+    age: Annotated[Fact, Field(description="in years")] | None = None
+    spaces: Annotated[Fact, Field(description="that the host held in the last days")] | None = None
+    spaces_within_days: Annotated[Fact, Field(description="in how many days")] | None = None
+
+    def standing(self) -> standings.Standing:
+        """The facts as the gates know them; raises BadStanding."""
+        return standings.Standing(**self.model_dump())
+
+
+class Standing(Output):
+    """What was last stated of a host, for policies that ask for it; null: not known."""
+
+    object: Literal["standing"] = "standing"
+    host: str
+    followers: int | None
+    age: int | None
+    spaces: int | None
+    spaces_within_days: int | None
+    stated_at: Seconds | None
+
+    @classmethod
+    def of(cls, host: str, stated: tables.Standing | None) -> Self:
+        """The facts as the API shows them."""
+        facts = ("followers", "age", "spaces", "spaces_within_days", "stated_at")
+        return cls(host=host, **{fact: getattr(stated, fact, None) for fact in facts})
 
 
 class Drawers(Output):

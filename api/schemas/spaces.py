@@ -45,6 +45,12 @@ class SpaceInput(Input):
     starts_at: Instant | None = None
 
 
+class RescheduleInput(Input):
+    """When a scheduled Space will start instead."""
+
+    starts_at: Instant
+
+
 class SpaceFilter(Paging):
     """Which Spaces are wanted."""
 
@@ -68,6 +74,8 @@ class Space(Output):
     starts_at: Seconds | None
     live_at: Seconds | None
     ended_at: Seconds | None
+    rescheduled_at: Seconds | None
+    no_show: Annotated[bool, Field(description="cancelled because nobody opened it")]
 
     @classmethod
     def of(cls, space: tables.Space) -> Self:
@@ -84,6 +92,8 @@ class Space(Output):
             starts_at=space.starts_at,
             live_at=space.live_at,
             ended_at=space.ended_at,
+            rescheduled_at=space.rescheduled_at,
+            no_show=space.no_show,
         )
 
 

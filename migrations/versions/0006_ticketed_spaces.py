@@ -15,7 +15,8 @@ depends_on = None
 
 # A pool is how many there are of something, and how many of them are taken: of a run, of each of
 # its tiers and codes, of a whole Space.  Whoever changes what a run has left holds the run's pool
-# locked, then its Space's, if that has one; the others are only changed under the run's lock.
+# locked, then its Space's, if that has one; the others are only changed under the run's lock.  A
+# Space's is called space:<id>, which is nobody's id.
 TABLES = """
 CREATE TABLE pools (
   id varchar NOT NULL,
@@ -106,6 +107,7 @@ CREATE TABLE holds (
   quantity integer NOT NULL,
   returned integer NOT NULL DEFAULT 0,
   minor bigint NOT NULL,
+  remaining integer NOT NULL,
   state varchar NOT NULL,
   paying boolean NOT NULL DEFAULT false,
   extended boolean NOT NULL DEFAULT false,
@@ -225,17 +227,19 @@ CREATE TABLE waiting (
 );
 CREATE INDEX waiting_created_at_id_idx ON waiting (created_at, id);
 CREATE INDEX waiting_hold_id_idx ON waiting (hold_id) WHERE hold_id IS NOT NULL;
-CREATE INDEX waiting_turn_idx ON waiting (run_id, rank, id) WHERE state = 'waiting';
+CREATE INDEX waiting_turn_idx ON waiting (run_id, tier_id, rank, id) WHERE state = 'waiting';
 CREATE UNIQUE INDEX waiting_once_idx ON waiting (run_id, listener_id)
   WHERE state IN ('waiting', 'offered');
 """
 
+# The functions keep their plans, which look rows up by their keys: one that was made while a table
+# was empty does no harm (docs/decisions/posting.md).
 # What is taken of a run's pools: of the tier and the code that each row names, of the run, of its
 # Space.  Only what was never sold before counts as issued.
 COUNT = """
 CREATE FUNCTION count_tickets(
   wanted text, tiers text[], codes text[], helds integer[], solds integer[]
-) RETURNS void LANGUAGE sql SET plan_cache_mode = auto AS $$
+) RETURNS void LANGUAGE sql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
   WITH moved AS (
     SELECT * FROM unnest(tiers, codes, helds, solds) AS m (tier, code, held, sold)
   ), taken AS (
@@ -244,7 +248,7 @@ CREATE FUNCTION count_tickets(
     SELECT code, sum(held), sum(sold) FROM moved WHERE code IS NOT NULL GROUP BY code
     UNION ALL
     SELECT whole.id, sum(m.held), sum(m.sold)
-      FROM moved m, runs r, LATERAL (VALUES (r.id), (r.space_id)) AS whole (id)
+      FROM moved m, runs r, LATERAL (VALUES (r.id), ('space:' || r.space_id)) AS whole (id)
      WHERE r.id = wanted GROUP BY whole.id
   )
   UPDATE pools p
@@ -253,7 +257,7 @@ CREATE FUNCTION count_tickets(
 $$;
 
 CREATE FUNCTION lock_run(wanted text) RETURNS integer LANGUAGE plpgsql
-SET plan_cache_mode = auto AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   room   integer;
   whole  integer;
@@ -261,7 +265,7 @@ BEGIN
   SELECT p.quota - p.held - p.sold INTO room FROM pools p WHERE p.id = wanted
      FOR NO KEY UPDATE;
   SELECT p.quota - p.held - p.sold INTO whole
-    FROM runs r JOIN pools p ON p.id = r.space_id WHERE r.id = wanted
+    FROM runs r JOIN pools p ON p.id = 'space:' || r.space_id WHERE r.id = wanted
      FOR NO KEY UPDATE OF p;
   RETURN least(room, whole);
 END $$;
@@ -270,13 +274,26 @@ END $$;
 # One call claims for many, first come first served.  ``who`` is a buyer, the waiting list or the
 # house: the list has been in line already, and the house gives what is not on sale.
 CLAIM = """
+CREATE FUNCTION run_tiers(wanted text, who text, moment timestamptz)
+RETURNS TABLE (id text, nth smallint, minor bigint, seats integer, sells boolean)
+LANGUAGE sql STABLE AS $$
+  SELECT t.id, t.position, t.minor, coalesce(p.quota - p.held - p.sold, 2147483647),
+         r.cancelled_at IS NULL AND s.state IN ('scheduled', 'live')
+           AND (who = 'house' OR (t.kind <> 'comp'
+                AND coalesce(r.opens_at <= moment, true) AND coalesce(moment < r.closes_at, true)
+                AND coalesce(t.opens_at <= moment, true) AND coalesce(moment < t.closes_at, true)))
+    FROM runs r JOIN spaces s ON s.id = r.space_id
+    JOIN tiers t ON t.run_id = r.id JOIN pools p ON p.id = t.id
+   WHERE r.id = wanted
+$$;
+
 CREATE FUNCTION claim_tickets(
   wanted text, who text, moment timestamptz, ids text[], tiers text[], listeners text[],
   origins bytea[], codes text[], quantities integer[], leasts integer[]
 ) RETURNS TABLE (
   hold text, outcome text, tier text, given integer, price bigint, pays_in text, now_is text,
-  lasts_until timestamptz, made timestamptz, most integer, remaining integer
-) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+  lasts_until timestamptz, made timestamptz, most integer, left_over integer, again boolean
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   room      integer := lock_run(wanted);
   r         record;
@@ -291,37 +308,37 @@ DECLARE
   place     integer;
   allowed   integer;
   on_sale   boolean;
+  repeated  boolean;
+  coded     boolean;
+  listed    boolean;
   next_at   timestamptz;
 BEGIN
-  SELECT u.*, s.state AS space_state,
-         coalesce(moment < u.opens_at + u.draw_s * interval '1 s', false) AS drawing INTO r
-    FROM runs u JOIN spaces s ON s.id = u.space_id WHERE u.id = wanted;
+  SELECT u.*, coalesce(moment < u.opens_at + u.draw_s * interval '1 s', false) AS drawing INTO r
+    FROM runs u WHERE u.id = wanted;
   IF NOT FOUND THEN
     RETURN;
   END IF;
   pays_in := r.currency;
   IF who = 'buyer' THEN
-    IF room < (SELECT sum(q) FROM unnest(quantities) AS q) THEN
+    listed := EXISTS (SELECT FROM waiting w WHERE w.run_id = wanted AND w.state = 'waiting');
+    IF listed OR room < (SELECT sum(q) FROM unnest(quantities) AS q) THEN
       PERFORM sweep_holds(wanted, moment);
     END IF;
-    IF EXISTS (SELECT FROM waiting w WHERE w.run_id = wanted AND w.state = 'waiting') THEN
+    IF listed THEN  -- whoever waits comes first
       PERFORM offer_tickets(wanted, moment);
     END IF;
     room := lock_run(wanted);
   END IF;
-  SELECT array_agg(t.id ORDER BY t.position), array_agg(t.minor ORDER BY t.position),
-         array_agg(coalesce(p.quota - p.held - p.sold, 2147483647) ORDER BY t.position),
-         array_agg(r.cancelled_at IS NULL AND r.space_state IN ('scheduled', 'live')
-                   AND (who = 'house' OR (t.kind <> 'comp'
-                        AND coalesce(r.opens_at <= moment, true)
-                        AND coalesce(moment < r.closes_at, true)
-                        AND coalesce(t.opens_at <= moment, true)
-                        AND coalesce(moment < t.closes_at, true)))
-                   ORDER BY t.position),
-         array_agg(0)
-    INTO lots, prices, rooms, sells, takes
-    FROM tiers t JOIN pools p ON p.id = t.id WHERE t.run_id = wanted;
+  SELECT array_agg(t.id ORDER BY t.nth), array_agg(t.minor ORDER BY t.nth),
+         array_agg(t.seats ORDER BY t.nth), array_agg(t.sells ORDER BY t.nth), array_agg(0)
+    INTO lots, prices, rooms, sells, takes FROM run_tiers(wanted, who, moment) AS t;
 
+  -- Most come once, and without a code.
+  repeated := EXISTS (SELECT FROM holds h WHERE h.id = ANY (ids))
+              OR cardinality(ids) > (SELECT count(DISTINCT i) FROM unnest(ids) AS i);
+  coded := num_nonnulls(VARIADIC codes) > 0;
+  SELECT NULL AS id, NULL AS tier_id, NULL::integer AS rate_bps, NULL::bigint AS minor,
+         NULL::integer AS room, NULL::boolean AS runs INTO code;
   FOR c IN
     SELECT * FROM unnest(ids, tiers, listeners, origins, codes, quantities, leasts)
              WITH ORDINALITY AS a (id, tier, listener, origin, code, quantity, least, n)
@@ -329,24 +346,30 @@ BEGIN
   LOOP
     hold := c.id; outcome := NULL; tier := NULL; given := 0; price := NULL; now_is := NULL;
     lasts_until := NULL; made := NULL; most := NULL;
-    SELECT h.* INTO known FROM holds h WHERE h.id = c.id;
-    IF FOUND THEN  -- asked again: answered as it is
+    again := false;
+    IF repeated THEN
+      SELECT h.* INTO known FROM holds h WHERE h.id = c.id;
+      again := FOUND;
+    END IF;
+    IF again THEN  -- asked again: answered as it is
       outcome := CASE WHEN (known.run_id, known.listener_id) = (wanted, c.listener)
                        AND known.quantity BETWEEN c.least AND c.quantity
                        AND known.tier_id = coalesce(c.tier, known.tier_id)
                       THEN 'held' ELSE 'differs' END;
       tier := known.tier_id; given := known.quantity; price := known.minor;
       now_is := known.state; lasts_until := known.expires_at; made := known.created_at;
-      remaining := room;
+      left_over := known.remaining;
       RETURN NEXT;
       CONTINUE;
     END IF;
 
-    SELECT o.id, o.tier_id, o.rate_bps, o.minor,
-           coalesce(p.quota - p.held - p.sold, 2147483647) AS room,
-           coalesce(moment < o.closes_at, true) AS runs
-      INTO code FROM codes o JOIN pools p ON p.id = o.id
-     WHERE o.run_id = wanted AND o.code = c.code;
+    IF coded THEN
+      SELECT o.id, o.tier_id, o.rate_bps, o.minor,
+             coalesce(p.quota - p.held - p.sold, 2147483647) AS room,
+             coalesce(moment < o.closes_at, true) AS runs
+        INTO code FROM codes o JOIN pools p ON p.id = o.id
+       WHERE o.run_id = wanted AND o.code = c.code;
+    END IF;
     IF c.code IS NOT NULL AND code.id IS NULL THEN
       outcome := 'no_code';
     ELSIF c.code IS NOT NULL AND NOT (code.runs AND code.room >= c.least) THEN
@@ -403,10 +426,10 @@ BEGIN
                                                         ELSE r.hold_s END;
       price := greatest(0, prices[place] - coalesce(
                  code.minor, prices[place] * code.rate_bps / 10000, 0));
-      INSERT INTO holds (id, run_id, tier_id, code_id, listener_id, origin, quantity, minor, state,
-                         expires_at, created_at)
-      VALUES (c.id, wanted, tier, code.id, c.listener, c.origin, given, price, 'held', lasts_until,
-              moment)
+      INSERT INTO holds (id, run_id, tier_id, code_id, listener_id, origin, quantity, minor,
+                         remaining, state, expires_at, created_at)
+      VALUES (c.id, wanted, tier, code.id, c.listener, c.origin, given, price, room - given, 'held',
+              lasts_until, moment)
       ON CONFLICT (id) DO NOTHING;
       IF NOT FOUND THEN  -- another run's, a moment ago
         outcome := 'differs'; given := 0;
@@ -420,7 +443,7 @@ BEGIN
         END IF;
       END IF;
     END IF;
-    remaining := room;
+    left_over := room;
     RETURN NEXT;
   END LOOP;
 
@@ -431,61 +454,80 @@ END $$;
 """
 
 # What is freed goes to the waiting list in the same transaction, before anybody else can see it.
+# Whoever wants to free a hold whose payment was opened a moment ago finds it paying: it stays.
+# Whoever can be given as few as they would take is next; who cannot is passed over, and stays.
 FREE = """
 CREATE FUNCTION offer_tickets(wanted text, moment timestamptz) RETURNS integer LANGUAGE plpgsql
-SET plan_cache_mode = auto AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   room   integer;
+  passed text[] := '{}';
   offers integer := 0;
   w      record;
+  tried  record;
 BEGIN
   LOOP
     room := lock_run(wanted);
     EXIT WHEN room <= 0 OR EXISTS (
-      SELECT FROM runs r WHERE r.id = wanted AND r.draw_s IS NOT NULL
-                           AND moment < r.opens_at + r.draw_s * interval '1 s');
-    SELECT array_agg(q.id ORDER BY q.rank, q.id) AS ids,
-           array_agg('hold_' || md5(q.id) ORDER BY q.rank, q.id) AS holds,
-           array_agg(q.tier_id ORDER BY q.rank, q.id) AS tiers,
-           array_agg(q.listener_id ORDER BY q.rank, q.id) AS listeners,
-           array_agg(q.origin ORDER BY q.rank, q.id) AS origins,
-           array_agg(NULL::text) AS codes,
-           array_agg(q.quantity ORDER BY q.rank, q.id) AS quantities,
-           array_agg(q.least ORDER BY q.rank, q.id) AS leasts
-      INTO w
-      FROM (SELECT * FROM waiting q
-             WHERE q.run_id = wanted AND q.state = 'waiting' AND q.least <= room
-             ORDER BY q.rank, q.id LIMIT 100) AS q;
+      SELECT FROM runs r WHERE r.id = wanted AND moment < r.opens_at + r.draw_s * interval '1 s');
+    WITH lots AS (
+      SELECT t.id, least(t.seats, room) AS free FROM run_tiers(wanted, 'waiting', moment) AS t
+       WHERE t.sells AND t.seats > 0
+    ), anything AS (
+      SELECT q.* FROM waiting q
+       WHERE q.run_id = wanted AND q.tier_id IS NULL AND q.state = 'waiting'
+         AND q.least <= (SELECT max(l.free) FROM lots l) AND q.id <> ALL (passed)
+       ORDER BY q.rank, q.id LIMIT least(room, 100)
+    ), these AS (
+      SELECT q.* FROM lots l, LATERAL (
+        SELECT q.* FROM waiting q
+         WHERE q.run_id = wanted AND q.tier_id = l.id AND q.state = 'waiting'
+           AND q.least <= l.free AND q.id <> ALL (passed)
+         ORDER BY q.rank, q.id LIMIT least(room, 100)) AS q
+    ), turn AS (
+      SELECT q.*, 'hold_' || replace(gen_random_uuid()::text, '-', '') AS hold
+        FROM (SELECT * FROM anything UNION ALL SELECT * FROM these) AS q
+       ORDER BY q.rank, q.id LIMIT least(room, 100)
+    )
+    SELECT array_agg(q.id) AS ids, array_agg(q.hold) AS holds, array_agg(q.tier_id) AS tiers,
+           array_agg(q.listener_id) AS listeners, array_agg(q.origin) AS origins,
+           array_agg(NULL::text) AS codes, array_agg(q.quantity) AS quantities,
+           array_agg(q.least) AS leasts
+      INTO w FROM turn q;
     EXIT WHEN w.ids IS NULL;
-    WITH tried AS (
-      SELECT c.*, n.id
+    WITH answers AS (
+      SELECT n.id, c.hold, c.outcome
         FROM claim_tickets(wanted, 'waiting', moment, w.holds, w.tiers, w.listeners, w.origins,
                            w.codes, w.quantities, w.leasts) AS c
         JOIN unnest(w.ids, w.holds) AS n (id, hold) ON n.hold = c.hold
+    ), offered AS (
+      UPDATE waiting q SET state = 'offered', hold_id = a.hold
+        FROM answers a WHERE q.id = a.id AND a.outcome = 'held'
     )
-    UPDATE waiting q
-       SET state = CASE t.outcome WHEN 'held' THEN 'offered' ELSE 'lapsed' END,
-           hold_id = CASE t.outcome WHEN 'held' THEN t.hold END,
-           ended_at = CASE t.outcome WHEN 'held' THEN NULL::timestamptz ELSE moment END
-      FROM tried t WHERE q.id = t.id AND t.outcome IN ('held', 'limit', 'differs');
-    EXIT WHEN NOT FOUND;
-    offers := offers + 1;
+    SELECT count(*) FILTER (WHERE a.outcome = 'held') AS offers,
+           coalesce(array_agg(a.id) FILTER (WHERE a.outcome <> 'held'), '{}') AS passed
+      INTO tried FROM answers a;
+    offers := offers + tried.offers;
+    passed := passed || tried.passed::text[];
   END LOOP;
   RETURN offers;
 END $$;
 
 CREATE FUNCTION free_holds(wanted text, ids text[], becomes text, moment timestamptz)
-RETURNS integer LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+RETURNS integer LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   gone record;
 BEGIN
   PERFORM lock_run(wanted);
   WITH freed AS (
     UPDATE holds h SET state = becomes, ended_at = moment, paying = false
-     WHERE h.id = ANY (ids) AND h.run_id = wanted AND h.state IN ('held', 'expiring')
+     WHERE h.id = ANY (ids) AND h.run_id = wanted
+       AND (h.state = 'expiring' OR h.state = 'held' AND NOT h.paying)
     RETURNING h.id, h.tier_id, h.code_id, h.quantity
   ), lapsed AS (
-    UPDATE waiting w SET state = 'lapsed', ended_at = moment
+    UPDATE waiting w
+       SET state = CASE becomes WHEN 'released' THEN 'left' ELSE 'lapsed' END, ended_at = moment
       FROM freed f WHERE w.hold_id = f.id AND w.state = 'offered'
   )
   SELECT count(*) AS many, array_agg(f.tier_id) AS tiers, array_agg(f.code_id) AS codes,
@@ -499,16 +541,92 @@ END $$;
 
 -- A hold whose payment is open at Stripe ends there first: it is marked, and keeps its place.
 CREATE FUNCTION sweep_holds(wanted text, moment timestamptz) RETURNS integer LANGUAGE plpgsql
-SET plan_cache_mode = auto AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   due text[];
 BEGIN
   PERFORM lock_run(wanted);
   UPDATE holds h SET state = 'expiring'
    WHERE h.run_id = wanted AND h.state = 'held' AND h.expires_at <= moment AND h.paying;
-  SELECT array_agg(h.id) INTO due FROM holds h
-   WHERE h.run_id = wanted AND h.state = 'held' AND h.expires_at <= moment AND NOT h.paying;
+  SELECT array_agg(d.id) INTO due FROM (  -- locked: one may be extended or paid for right now
+    SELECT h.id FROM holds h
+     WHERE h.run_id = wanted AND h.state = 'held' AND h.expires_at <= moment AND NOT h.paying
+       FOR NO KEY UPDATE) AS d;
   RETURN CASE WHEN due IS NULL THEN 0 ELSE free_holds(wanted, due, 'expired', moment) END;
+END $$;
+"""
+
+# Onto the list, unless tickets are simply to be had.  Until lots are drawn the rank is a lot: one
+# that comes before every microsecond since 1970, which is the rank of who joins later.
+JOIN = """
+CREATE FUNCTION join_waiting(
+  wanted text, name text, who text, address bytea, lot text, most integer, fewest integer,
+  drawn bigint, moment timestamptz
+) RETURNS TABLE (outcome text, known text, allowed integer) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+DECLARE
+  room integer := lock_run(wanted);
+  r    record;
+BEGIN
+  SELECT u.*, s.state AS space_state,
+         coalesce(moment < u.opens_at + u.draw_s * interval '1 s', false) AS drawing INTO r
+    FROM runs u JOIN spaces s ON s.id = u.space_id WHERE u.id = wanted;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  SELECT CASE WHEN (w.run_id, w.listener_id, w.quantity, w.least) = (wanted, who, most, fewest)
+               AND w.tier_id IS NOT DISTINCT FROM lot THEN 'joined' ELSE 'differs' END
+    INTO outcome FROM waiting w WHERE w.id = name;
+  IF FOUND THEN
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  SELECT w.id INTO known FROM waiting w
+   WHERE w.run_id = wanted AND w.listener_id = who AND w.state IN ('waiting', 'offered');
+  SELECT least(
+           r.per_listener - (SELECT coalesce(sum(h.quantity - h.returned), 0) FROM holds h
+                              WHERE h.run_id = wanted AND h.listener_id = who
+                                AND h.state IN ('held', 'expiring', 'sold')),
+           CASE WHEN address IS NOT NULL AND r.per_address IS NOT NULL THEN
+             r.per_address - (SELECT coalesce(sum(h.quantity - h.returned), 0) FROM holds h
+                               WHERE h.run_id = wanted AND h.origin = address
+                                 AND h.state IN ('held', 'expiring', 'sold'))
+                           - (SELECT coalesce(sum(w.least), 0) FROM waiting w
+                               WHERE w.run_id = wanted AND w.origin = address
+                                 AND w.state = 'waiting')
+           END) INTO allowed;
+  IF lot <> ALL (ARRAY(SELECT t.id FROM tiers t WHERE t.run_id = wanted)) THEN
+    outcome := 'no_tier';
+  ELSIF r.cancelled_at IS NOT NULL OR r.space_state NOT IN ('scheduled', 'live')
+        OR r.closes_at <= moment OR (moment < r.opens_at AND NOT r.drawing) OR NOT EXISTS (
+          SELECT FROM tiers t WHERE t.run_id = wanted AND t.id = coalesce(lot, t.id)
+                                AND t.kind <> 'comp' AND coalesce(moment < t.closes_at, true)) THEN
+    outcome := 'not_on_sale';
+  ELSIF known IS NOT NULL THEN
+    outcome := 'waits';
+  ELSIF allowed < fewest THEN
+    outcome := 'limit'; allowed := greatest(allowed, 0);
+  ELSIF NOT r.drawing THEN
+    PERFORM sweep_holds(wanted, moment);
+    room := lock_run(wanted);
+    IF NOT EXISTS (SELECT FROM waiting w WHERE w.run_id = wanted AND w.state = 'waiting')
+       AND EXISTS (SELECT FROM run_tiers(wanted, 'waiting', moment) AS t
+                    WHERE t.id = coalesce(lot, t.id) AND t.sells
+                      AND least(t.seats, room) >= fewest) THEN
+      outcome := 'on_sale';
+    END IF;
+  END IF;
+  IF outcome IS NULL THEN
+    INSERT INTO waiting (id, run_id, tier_id, listener_id, origin, quantity, least, rank, state,
+                         created_at)
+    VALUES (name, wanted, lot, who, address, most, fewest,
+            CASE WHEN r.drawing THEN drawn ELSE extract(epoch FROM moment) * 1000000 END,
+            'waiting', moment)
+    ON CONFLICT (id) DO NOTHING;
+    outcome := CASE WHEN FOUND THEN 'joined' ELSE 'differs' END;  -- another run's, a moment ago
+    PERFORM offer_tickets(wanted, moment);
+  END IF;
+  RETURN NEXT;
 END $$;
 """
 
@@ -516,7 +634,8 @@ END $$;
 # run has left; answers with those for which nothing is.
 SELL = """
 CREATE FUNCTION sell_tickets(wanted text, bought text[], moment timestamptz)
-RETURNS SETOF text LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+RETURNS SETOF text LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   number_before integer;
   called_off    boolean;
@@ -535,6 +654,9 @@ BEGIN
       FROM purchases b
      WHERE b.id = ANY (bought) AND b.settled_at IS NULL AND b.unseated_at IS NULL
        AND h.id = b.hold_id AND h.state IN ('held', 'expiring') AND NOT called_off
+       AND NOT EXISTS (  -- paid after it was cancelled, while another one of the hold is open
+           SELECT FROM purchases o WHERE o.hold_id = h.id AND o.id <> b.id
+              AND o.cancelled_at IS NULL AND o.unseated_at IS NULL)
     RETURNING b.id AS purchase, h.id, h.tier_id, h.code_id, h.quantity
   ), taken AS (
     UPDATE waiting w SET state = 'taken', ended_at = moment
@@ -556,7 +678,7 @@ BEGIN
      ORDER BY b.id
   LOOP
     SELECT min(q.quota - q.held - q.sold) INTO room FROM pools q JOIN runs r ON r.id = wanted
-     WHERE q.id IN (p.tier_id, p.code_id, r.id, r.space_id);
+     WHERE q.id IN (p.tier_id, p.code_id, r.id, 'space:' || r.space_id);
     UPDATE holds h SET state = 'sold', ended_at = moment
      WHERE h.id = p.hold AND h.state IN ('released', 'expired')
        AND NOT called_off AND room >= p.quantity;
@@ -584,7 +706,8 @@ END $$;
 
 -- Valid tickets end: their places go to the waiting list, their money back to who paid.
 CREATE FUNCTION void_tickets(wanted text, ids text[], why text, moment timestamptz)
-RETURNS integer LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+RETURNS integer LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   gone record;
 BEGIN
@@ -631,10 +754,12 @@ GRANT UPDATE (state, hold_id, ended_at) ON waiting TO {app};
 DROPS = """
 DROP FUNCTION void_tickets(text, text[], text, timestamptz);
 DROP FUNCTION sell_tickets(text, text[], timestamptz);
+DROP FUNCTION join_waiting;
 DROP FUNCTION sweep_holds(text, timestamptz);
 DROP FUNCTION free_holds(text, text[], text, timestamptz);
 DROP FUNCTION offer_tickets(text, timestamptz);
 DROP FUNCTION claim_tickets;
+DROP FUNCTION run_tiers(text, text, timestamptz);
 DROP FUNCTION lock_run(text);
 DROP FUNCTION count_tickets(text, text[], text[], integer[], integer[]);
 DROP TABLE waiting, ticket_refunds, tickets, purchases, holds, codes, tiers, runs, pools;
@@ -643,7 +768,7 @@ DROP TABLE waiting, ticket_refunds, tickets, purchases, holds, codes, tiers, run
 
 def upgrade() -> None:
     grants = GRANTS.format(app=context.config.attributes["app_role"])
-    for statement in statements(TABLES, COUNT, CLAIM, FREE, SELL, grants):
+    for statement in statements(TABLES, COUNT, CLAIM, FREE, JOIN, SELL, grants):
         op.execute(statement)
 
 

@@ -13,13 +13,25 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+# A Space that was moved lets the holders of older tickets out; one that nobody opened is cancelled.
 TABLES = """
+ALTER TABLE spaces ADD COLUMN rescheduled_at timestamptz;
+ALTER TABLE spaces ADD COLUMN no_show boolean NOT NULL DEFAULT false;
+ALTER TABLE spaces ADD CONSTRAINT spaces_no_show_is_cancelled
+  CHECK (state = 'cancelled' OR NOT no_show);
+CREATE INDEX spaces_scheduled_idx ON spaces (starts_at) WHERE state = 'scheduled';
+CREATE INDEX spaces_cancelled_idx ON spaces (id) WHERE state = 'cancelled';
 """
 
 GRANTS = """
+GRANT UPDATE (starts_at, rescheduled_at, no_show) ON spaces TO {app};
 """
 
 DROPS = """
+DROP INDEX spaces_cancelled_idx;
+DROP INDEX spaces_scheduled_idx;
+ALTER TABLE spaces DROP COLUMN no_show, DROP COLUMN rescheduled_at;
+REVOKE UPDATE (starts_at) ON spaces FROM {app};
 """
 
 
@@ -30,5 +42,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for statement in statements(DROPS):
+    drops = DROPS.format(app=context.config.attributes["app_role"])
+    for statement in statements(drops):
         op.execute(statement)

@@ -3,9 +3,12 @@
 A line is divided when it is earned: first over the hosts by the agreement's weights, then each
 host's share into commission and the rest, at that host's own lifetime counter.  What is credited
 then is the weight of everything that later comes back.
+
+A line for which nothing could be given is on its way back before it is earned: its hosts are
+credited all of it, gross zero, so that neither commission nor counter ever knew of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +27,14 @@ COMMISSION_OF: Mapping[str, str] = {
 }
 """Where the platform's part goes: a tip's is income at once, a ticket's when the room has been."""
 
+RELEASED: Mapping[str, str] = {accounts.DEFERRED_TICKETS: accounts.TICKET_COMMISSION}
+"""Where the platform's part goes on its release; what is not named here is where it stays."""
+
+
+def later(host: str | None, account: str) -> str:
+    """Where an allotment's money is once the line is released."""
+    return accounts.of_host(host, accounts.OWING) if host else RELEASED.get(account, account)
+
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
@@ -35,6 +46,11 @@ class Allotment:
     account: str
     gross: int
     credited: int
+
+    @property
+    def held(self) -> int:
+        """What waits to be released."""
+        return 0 if later(self.host, self.account) == self.account else self.credited
 
     def postings(self, currency: str) -> tuple[Posting, ...]:
         """The credit, as it is posted when the line is earned; none where commission ate it all."""
@@ -57,29 +73,34 @@ PLANS = "SELECT set_config('plan_cache_mode', $1, true)"
 
 WRITE = """
 INSERT INTO allotments (line_id, position, host_id, account, gross, credited, taken, held)
-SELECT line, position, host, account, gross, credited, 0,
-       CASE WHEN host IS NULL THEN 0 ELSE credited END
-  FROM unnest($1::text[], $2::smallint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
-    AS a (line, position, host, account, gross, credited)
+SELECT line, position, host, account, gross, credited, 0, held
+  FROM unnest($1::text[], $2::smallint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
+              $7::bigint[]) AS a (line, position, host, account, gross, credited, held)
 """
 
 
-async def earn(session: AsyncSession, lines: Sequence[Line]) -> dict[str, list[Allotment]]:
+async def earn(
+    session: AsyncSession, lines: Sequence[Line], unserved: Collection[str] = ()
+) -> dict[str, list[Allotment]]:
     """Divide the lines and write down who is credited what; by line, each summing to what it cost.
 
-    Moves the hosts' lifetime counters under their locks, taken in the order of host and currency.
+    Moves the hosts' lifetime counters under their locks, taken in the order of host and currency;
+    not for the lines that are ``unserved``.
     """
     grosses = {line.id: splits.divide(line.minor, [w for _, w in line.shares]) for line in lines}
-    counters = await _count(session, lines, grosses)
+    counters = await _count(session, [one for one in lines if one.id not in unserved], grosses)
     allotted: dict[str, list[Allotment]] = {}
     for line in lines:
-        allotted[line.id] = _allot(line, grosses[line.id], counters)
+        known = None if line.id in unserved else counters
+        allotted[line.id] = _allot(line, grosses[line.id], known)
     rows = [a for parts in allotted.values() for a in parts]
     await fetch(session, PLANS, "auto")
     await fetch(
         session,
         WRITE,
-        *columns((a.line, a.position, a.host, a.account, a.gross, a.credited) for a in rows),
+        *columns(
+            (a.line, a.position, a.host, a.account, a.gross, a.credited, a.held) for a in rows
+        ),
     )
     await fetch(session, PLANS, "force_custom_plan")
     return allotted
@@ -95,6 +116,8 @@ async def _count(
         for (host, _), gross in zip(line.shares, grosses[line.id], strict=True)
     ]
     before: Counters = {}
+    if not moved:
+        return before
     for row in await fetch(session, COUNT, *columns(moved)):
         before[row.host_id, row.currency] = row.minor
     for host, currency, gross in moved:
@@ -102,20 +125,23 @@ async def _count(
     return before
 
 
-def _allot(line: Line, grosses: Sequence[int], counters: Counters) -> list[Allotment]:
-    """One line's allotments, hosts first; moves the counters along."""
+def _allot(line: Line, grosses: Sequence[int], counters: Counters | None) -> list[Allotment]:
+    """One line's allotments, hosts first; moves the counters along, None where it is unserved."""
     terms = line.policy.terms_in(line.currency)
     least = splits.divide(terms.commission_minimum, grosses) if sum(grosses) else grosses
     parts: list[Allotment] = []
     platform = 0
     for place, ((host, _), gross) in enumerate(zip(line.shares, grosses, strict=True), 1):
-        counter = counters[host, line.currency]
-        counters[host, line.currency] = counter + gross
-        kept = commission.commission(gross, terms.tiers, counter, minimum=least[place - 1])
+        kept, counted = 0, 0
+        if counters is not None:
+            counter = counters[host, line.currency]
+            counters[host, line.currency] = counter + gross
+            kept = commission.commission(gross, terms.tiers, counter, minimum=least[place - 1])
+            counted = gross
         platform += kept
         if gross:
             account = accounts.of_host(host, "held")
-            parts.append(Allotment(line.id, place, host, account, gross, gross - kept))
+            parts.append(Allotment(line.id, place, host, account, counted, gross - kept))
     place = len(grosses)
     for account, minor in (
         (COMMISSION_OF[line.kind], platform),
@@ -158,7 +184,8 @@ async def return_until(
     """Take from each, or give back to each, until ``total`` of the line has been returned.
 
     A host's part comes out of what the line still holds, then out of the host's available money,
-    the only one that may go below zero; what is given back goes where the line's money is now.
+    the only one that may go below zero; deferred commission out of what is deferred, then out of
+    income.  What is given back goes where the line's money is now.
     ``keep_fees`` takes the covered card fee last: the listener bears it in a refund of ours, but
     a refund made at Stripe may return it all the same.
     Answers with the postings, which sum to what changed.
@@ -170,19 +197,15 @@ async def return_until(
     moved: list[tuple[int, int, int]] = []
     counted: list[tuple[str, int]] = []
     for row, delta in zip(rows, deltas, strict=True):
-        if row.host_id is None:
-            moved.append((row.position, delta, 0))
-            postings += moving(row.account, Money(delta, currency), line)
-            continue
-        back = 0 if row.released else delta
+        elsewhere = later(row.host_id, row.account)
+        back = 0 if row.released or elsewhere == row.account else delta
         held = min(delta, row.held) if delta > 0 else back
         moved.append((row.position, delta, -held))
-        counted.append(
-            (row.host_id, _share(row.gross, before, whole) - _share(row.gross, total, whole))
-        )
-        available = accounts.of_host(row.host_id, accounts.OWING)
         postings += moving(row.account, Money(held, currency), line)
-        postings += moving(available, Money(delta - held, currency), line)
+        postings += moving(elsewhere, Money(delta - held, currency), line)
+        if row.host_id is not None:
+            share = _share(row.gross, before, whole) - _share(row.gross, total, whole)
+            counted.append((row.host_id, share))
     if moved:
         await fetch(session, MOVE, line, *columns(moved))
     if counted:

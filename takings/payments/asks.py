@@ -6,17 +6,19 @@ together with its effect.  A crash anywhere leaves a row that the next run finis
 key and with the same parameters, so that Stripe does it once.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import orjson
+import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
-from takings.errors import Conflict, Unavailable
+from takings.errors import Conflict, TakingsError, Unavailable
 from takings.payments.objects import Object
 from takings.payments.stripe import (
     CLOCK_BOUND,
@@ -27,11 +29,16 @@ from takings.payments.stripe import (
     StripeStuck,
 )
 
+log = structlog.get_logger()
+
 LEASE = timedelta(seconds=60)
 """Longer than all tries of one call to Stripe together."""
 
 LONGEST = timedelta(hours=1)
 """How long what Stripe did not do waits at most until it is asked anew."""
+
+AT_ONCE: Final = 8
+"""How many calls to Stripe one batch makes side by side."""
 
 
 class InFlight(Conflict):
@@ -144,9 +151,32 @@ async def anew(session: AsyncSession, ask: Ask, now: datetime) -> None:
     await write(session, f"{kind}:{subject}:{nth}", ask.call, ask.params, now, lease=lease)
 
 
+async def known(session: AsyncSession, key: str) -> bool:
+    """Whether this has been asked before, whatever the answer."""
+    return bool(await fetch(session, "SELECT FROM asks WHERE key = $1", key))
+
+
 async def answered(session: AsyncSession, key: str, now: datetime) -> bool:
     """Note that the ask has its answer; False if it had one already."""
     return bool(await fetch(session, ANSWERED, key, now))
+
+
+async def side_by_side(keys: Iterable[str], carry: Callable[[str], Awaitable[None]]) -> None:
+    """Carry a batch to Stripe, a few at a time; who fails is logged, and left to a later try."""
+    turns, away = asyncio.Semaphore(AT_ONCE), asyncio.Event()
+
+    async def one(key: str) -> None:
+        async with turns:
+            if away.is_set():
+                return  # it would only wait for Stripe as the others did
+            try:
+                await carry(key)
+            except TakingsError as error:
+                log.warning("ask_failed", key=key, error=error.code, why=error.message)
+                if isinstance(error, Unavailable):
+                    away.set()
+
+    await asyncio.gather(*(one(key) for key in keys))
 
 
 async def due(database: Database, now: datetime, *, limit: int = 100) -> Sequence[str]:

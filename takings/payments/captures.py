@@ -10,24 +10,20 @@ and carried to Stripe with none open; a crash leaves it to ``sweeps.unanswered``
 says the object at Stripe, so an ask that Stripe did not do is seen, and asked anew.
 """
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-import structlog
 from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
-from takings.errors import NotFound, TakingsError, Unavailable
+from takings.errors import NotFound
 from takings.payments import asks, payments
 from takings.payments.asks import Ask
 from takings.payments.objects import Object
 from takings.payments.payments import Settlement
 from takings.payments.stripe import Call, Stripe
-
-log = structlog.get_logger()
 
 Capture = Literal["at_once", "after_undo", "at_close"]
 """When a payment's money is taken: when it is paid, ``UNDO`` later, or when its tab is closed."""
@@ -41,7 +37,6 @@ CALLS: Final[frozenset[Call]] = frozenset(
 """The calls that ``carry`` carries."""
 
 BATCH = 50
-AT_ONCE = 8  # calls to Stripe side by side
 
 AUTHORISED = """
 UPDATE payments
@@ -55,6 +50,22 @@ async def authorised(session: AsyncSession, intent: Object, now: datetime) -> No
     """The bank has set the money aside: from now on it can be captured, and the undo time runs."""
     payment = intent["metadata"]["takings_payment"]
     await fetch(session, AUTHORISED, payment, intent["id"], now, UNDO)
+
+
+PROCESS = "UPDATE payments SET state = 'processing' WHERE id = $1 AND state = 'open'"
+
+
+async def processing(session: AsyncSession, payment: str) -> None:
+    """A debit is under way: the bank decides in the next days."""
+    await fetch(session, PROCESS, payment)
+
+
+OPEN = "UPDATE payments SET state = 'open' WHERE id = $1 AND state = 'processing'"
+
+
+async def failed(session: AsyncSession, payment: str) -> None:
+    """An attempt to pay came to nothing, and the next one may be made."""
+    await fetch(session, OPEN, payment)
 
 
 LOCK = """
@@ -78,9 +89,18 @@ async def let_go(
     Nothing is where its opening is still under way: ``orders`` then lets go what that made.
     """
     await payments.cancel(session, [payment.id], settlement, now)
+    return await end(session, payment, now)
+
+
+async def end(session: AsyncSession, payment: Row[Any], now: datetime) -> Ask | None:
+    """What is to be asked of Stripe so that nobody can pay a payment any more, if anything.
+
+    Its lock is held.  It is over when Stripe says so: who pays first has won.  Nothing is asked
+    where that was asked before, or while Stripe's object is not known.
+    """
     if payment.intent_id is not None:
         return await _cancel(session, payment.id, payment.intent_id, now)
-    if payment.session_id is None:
+    if payment.session_id is None or await asks.known(session, f"expire:{payment.id}"):
         return None
     params = {"id": payment.session_id}
     return await asks.write(
@@ -88,8 +108,10 @@ async def let_go(
     )
 
 
-async def _cancel(session: AsyncSession, payment: str, intent: str, now: datetime) -> Ask:
+async def _cancel(session: AsyncSession, payment: str, intent: str, now: datetime) -> Ask | None:
     key, params = f"cancel:{payment}", {"id": intent}
+    if await asks.known(session, key):
+        return None
     return await asks.write(session, key, "payment_intents.cancel", params, now)
 
 
@@ -136,20 +158,12 @@ async def carry_all(
     database: Database, door: Stripe, found: Sequence[Ask], settlement: Settlement, *, now: datetime
 ) -> None:
     """Carry several asks, a few side by side; what fails is left to ``sweeps.unanswered``."""
-    turns, away = asyncio.Semaphore(AT_ONCE), asyncio.Event()
+    by_key = {ask.key: ask for ask in found}
 
-    async def one(ask: Ask) -> None:
-        async with turns:
-            if away.is_set():
-                return  # it would only wait for Stripe as the others did
-            try:
-                await carry(database, door, ask, settlement, now=now)
-            except TakingsError as error:
-                log.warning("ask_failed", key=ask.key, error=error.code, why=error.message)
-                if isinstance(error, Unavailable):
-                    away.set()
+    async def one(key: str) -> None:
+        await carry(database, door, by_key[key], settlement, now=now)
 
-    await asyncio.gather(*(one(ask) for ask in found))
+    await asks.side_by_side(by_key, one)
 
 
 async def carry(

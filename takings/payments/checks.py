@@ -58,6 +58,24 @@ SELECT coalesce(a.line_id, p.line) AS guilty,
     OR coalesce(a.held, 0) <> coalesce(p.held, 0)
 """
 
+DEFERRED_IS_HELD = """
+SELECT coalesce(a.line_id, p.line) AS guilty,
+       format('commission to come: %s not yet taken, the row says %s held, the journal %s', a.due,
+              a.held, p.held) AS why
+  FROM (SELECT a.line_id, a.held,
+               CASE WHEN y.released_at IS NULL THEN a.credited - a.taken ELSE 0 END AS due
+          FROM allotments a
+          JOIN lines l ON l.id = a.line_id
+          JOIN payments y ON y.id = l.payment_id
+         WHERE a.account LIKE 'liabilities:deferred:%') a
+  FULL JOIN (
+       SELECT p.line, -sum(p.minor) AS held
+         FROM postings p
+         JOIN accounts acc ON acc.id = p.account_id AND acc.name LIKE 'liabilities:deferred:%'
+        GROUP BY p.line) p ON p.line = a.line_id
+ WHERE coalesce(a.due, 0) <> coalesce(p.held, 0) OR coalesce(a.held, 0) <> coalesce(p.held, 0)
+"""
+
 RESERVATIONS = """
 SELECT l.id AS guilty, format('%s is being refunded, the refunds asked for say %s', l.refunding,
                               coalesce(r.minor, 0)) AS why
@@ -118,6 +136,7 @@ CHECKS = (
     Check("lines credited", "Every paid line is credited in full.", LINES_ARE_CREDITED),
     Check("lines returned", "What was returned was taken from the shares.", LINES_ARE_RETURNED),
     Check("lines posted", "Every host's share of a line is as the journal says.", LINES_ARE_POSTED),
+    Check("deferred", "Commission is deferred until its payment is released.", DEFERRED_IS_HELD),
     Check("reservations", "What is being refunded is what was asked for.", RESERVATIONS),
     Check("cash", "Every balance transaction is posted, and no other.", CASH_IS_POSTED),
     Check("clearing", "Whatever two sources must agree on has cleared in time.", CLEARING),

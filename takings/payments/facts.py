@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from takings.database import Database, fetch
+from takings.database import Database
 from takings.payments import captures, payments, returns
 from takings.payments.objects import Object
 from takings.payments.payments import Paid, Settlement
@@ -96,13 +96,12 @@ OVER = frozenset(
 """The events after which a payment will not come any more."""
 
 PROCESSING = "payment_intent.processing"
+FAILED = "payment_intent.payment_failed"
 AUTHORISED = "payment_intent.amount_capturable_updated"
 """The events that only say where a payment is."""
 
 FETCHED = frozenset({"refund.created", "refund.updated", "refund.failed", "charge.refunded"})
 """The events whose objects go back and forth: fetched before they are believed."""
-
-PROCESS = "UPDATE payments SET state = 'processing' WHERE id = $1 AND state = 'open'"
 
 
 async def book(
@@ -116,7 +115,9 @@ async def book(
         await payments.cancel(session, over, settlement, now)
     for told in events:
         if told.kind == PROCESSING and (ours := _ours(told.object)):
-            await fetch(session, PROCESS, ours)
+            await captures.processing(session, ours)
+        if told.kind == FAILED and (ours := _ours(told.object)):
+            await captures.failed(session, ours)
         if told.kind == AUTHORISED and _ours(told.object):
             await captures.authorised(session, told.object, now)
 

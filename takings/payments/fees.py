@@ -74,8 +74,8 @@ def _over_lines(rows: Sequence[Row[Any]], taken: list[tuple[str, int, int]]) -> 
     parts = splits.divide(rows[0].fee, [line[0].minor for line in by_line])
     postings: list[Posting] = []
     for line, part in zip(by_line, parts, strict=True):
-        if line[0].bearer != "host":
-            continue
+        if line[0].bearer != "host" or not any(row.gross for row in line):
+            continue  # where nothing could be given, the platform bears it
         for row, fee in zip(line, splits.divide(part, [r.gross for r in line]), strict=True):
             held = min(fee, row.held)
             taken.append((row.line, row.position, held))

@@ -76,7 +76,8 @@ class Order:
     """A payment to be opened: by whom, for what, and on which surface.
 
     What it is for may come later: then ``cap`` is what is authorised, card fee included, and
-    ``label`` what the payer reads.
+    ``label`` what the payer reads.  ``expires_at`` is until when Stripe's page can be paid, half an
+    hour at least; else it is a day.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Order:
     cancel_url: str | None = None
     customer: str | None = None
     payment_method: str | None = None
+    expires_at: datetime | None = None
 
     @property
     def charge(self) -> Money:
@@ -177,7 +179,7 @@ def _request(order: Order, paid: Money) -> tuple[Call, dict[str, Any]]:
             "payment_intent_data": {"metadata": ours} | manual,
             "success_url": order.success_url,
             "cancel_url": order.cancel_url,
-        }
+        } | ({"expires_at": int(order.expires_at.timestamp())} if order.expires_at else {})
     intent = {"amount": paid.minor, "currency": paid.currency, "metadata": ours} | manual
     if order.surface == "intent":
         return "payment_intents.create", intent | {"automatic_payment_methods": {"enabled": True}}

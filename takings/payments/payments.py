@@ -3,7 +3,7 @@
 How a payment is opened stands in ``orders.py``.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,10 +24,11 @@ from takings.payments.tables import Payment
 class Kind:
     """What a kind of line becomes: when its payment is paid, and when it never will be.
 
-    ``paid`` is told the lines, ``over`` the payments, of whatever kind.
+    ``paid`` is told the lines, and answers the ids of those for which nothing is left to give: that
+    money is owed to the listener.  ``over`` is told the payments, of whatever kind.
     """
 
-    paid: Callable[[AsyncSession, Sequence[Line], datetime], Awaitable[None]]
+    paid: Callable[[AsyncSession, Sequence[Line], datetime], Awaitable[Collection[str]]]
     over: Callable[[AsyncSession, Sequence[str], datetime], Awaitable[None]]
 
 
@@ -170,12 +171,13 @@ async def _book(
     for fact in facts:
         if not of[fact.payment]:
             raise NothingSold(id=fact.payment, paid=Money(fact.minor, fact.currency))
+    unserved: set[str] = set()
     for name, kind in settlement.items():
         mine = [line for line in sold if line.kind == name]
         if mine:
-            await kind.paid(session, mine, now)
+            unserved.update(await kind.paid(session, mine, now))
     # From here on rows are locked that other workers need as well: the commit should be near.
-    credited = await allotments.earn(session, sold)
+    credited = await allotments.earn(session, sold, unserved)
     entries = [earned(fact, of[fact.payment], credited) for fact in facts]
     passing = {line.payment for line in sold if line.policy.fee_bearer == "host"}
     entries += await fees.passed(session, sorted(passing))

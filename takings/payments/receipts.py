@@ -235,7 +235,8 @@ def _line(rows: Sequence[Row[Any]], fee: int | None) -> Line:
         return Money(sum(getattr(row, column) for row in found), first.currency)
 
     # A fee in another currency than the payment's cannot be passed on.
-    passable = first.bearer != "host" or first.fee_currency in (None, first.currency)
+    served = any(row.gross for row in rows)  # where nothing could be given, no host bears it
+    passable = first.bearer != "host" or (served and first.fee_currency in (None, first.currency))
     return Line(
         id=first.line,
         kind=first.kind,
@@ -254,7 +255,8 @@ def _line(rows: Sequence[Row[Any]], fee: int | None) -> Line:
 
 
 def _share(row: Row[Any]) -> Share:
-    minors = (row.gross, row.gross - row.credited, row.credited, row.passed, row.taken)
+    gross = max(row.gross, row.credited)  # none is counted of what nothing could be given for
+    minors = (gross, gross - row.credited, row.credited, row.passed, row.taken)
     return Share(row.host_id, *(Money(minor, row.currency) for minor in minors))
 
 

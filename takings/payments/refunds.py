@@ -103,11 +103,46 @@ async def _write(  # the first step: all that can be refused is refused here
     total = Money(sum(parts.values()), payment.currency)
     if amount is not None and amount != total:
         raise LinesDoNotSum(total=total, amount=amount)
-    await returns.reserve(session, refund_id, payment, parts.items(), reason, now)
+    return await _ask(session, refund_id, payment, parts, reason, now)
+
+
+async def rest(
+    session: AsyncSession,
+    refund_id: str,
+    payment_id: str,
+    lines: Mapping[str, bool],
+    reason: str,
+    now: datetime,
+) -> Ask | None:
+    """Write down a refund of all that these lines have left; answer what ``carry`` is to carry.
+
+    With a line it says whether a covered card fee goes back also where the policy keeps that, as it
+    does for what was not given.  None where they have nothing left; InFlight while another refund
+    of one of them is under way.
+    """
+    payment = await returns.lock(session, payment_id)
+    mine = [line for line in await returns.lines_left(session, payment) if line.id in lines]
+    if any(line.refunding for line in mine):
+        raise asks.InFlight
+    left = {line.id: line.returnable if lines[line.id] else line.refundable for line in mine}
+    parts = {line: minor for line, minor in left.items() if minor}
+    return await _ask(session, refund_id, payment, parts, reason, now) if parts else None
+
+
+async def _ask(
+    session: AsyncSession,
+    refund_id: str,
+    payment: Row[Any],
+    parts: Parts,
+    reason: str,
+    now: datetime,
+) -> Ask:
+    """Reserve the parts, and write down what is to be asked of Stripe."""
+    amount = await returns.reserve(session, refund_id, payment, parts.items(), reason, now)
     params = {
         "payment_intent": payment.intent_id,
-        "amount": total.minor,
-        "metadata": {"takings_refund": refund_id, "takings_payment": payment_id},
+        "amount": amount.minor,
+        "metadata": {"takings_refund": refund_id, "takings_payment": payment.id},
     }
     return await asks.write(session, f"refund:{refund_id}", "refunds.create", params, now)
 

@@ -1,8 +1,10 @@
 """Releases: what a line still holds becomes the host's to take, when its rules say so.
 
-A payment is released when its room has ended, the policy's release days have passed since, and
-Stripe has made the money available.  A room that was cancelled while it was live has ended too: its
-tips were given for what had been.  What the bank has taken back is not released.
+A payment is released when its room has ended, the policy's release days and refund window have
+passed since, and Stripe has made the money available; the commission that was deferred becomes
+income with it.  A room that was cancelled while it was live has ended too: its tips were given for
+what had been, but its tickets go back, as does what was paid for a seat that nobody had: none of
+that is released.  Nor is what the bank has taken back.
 """
 
 from collections.abc import Sequence
@@ -15,9 +17,10 @@ from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
-from takings.ledger import accounts, journal
+from takings.ledger import journal
 from takings.ledger.entries import Entry, Posting
 from takings.money import Money
+from takings.payments import allotments
 
 IS_DUE = """p.state = 'paid' AND p.released_at IS NULL
    AND EXISTS (SELECT FROM cash c WHERE c.subject = p.id AND c.category = 'charge'
@@ -30,7 +33,12 @@ IS_DUE = """p.state = 'paid' AND p.released_at IS NULL
          JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
         WHERE l.payment_id = p.id
           AND (s.ended_at IS NULL
-               OR s.ended_at + (r.rules ->> 'release_days')::int * interval '1 day' > $1))"""
+               OR s.ended_at + greatest((r.rules ->> 'release_days')::int,
+                                        (r.rules ->> 'refund_window_days')::int)
+                             * interval '1 day' > $1
+               OR EXISTS (SELECT FROM allotments a
+                           WHERE a.line_id = l.id AND a.host_id IS NOT NULL AND a.taken < a.credited
+                             AND (a.gross = 0 OR l.kind = 'ticket' AND s.state = 'cancelled'))))"""
 
 DUE = f"""
 SELECT p.id FROM payments p
@@ -43,7 +51,7 @@ SELECT count(*) AS payments FROM (SELECT FROM payments p WHERE {IS_DUE} LIMIT $2
 """
 
 HELD = """
-SELECT l.payment_id, l.currency, a.line_id, a.position, a.host_id, a.held
+SELECT l.payment_id, l.currency, a.line_id, a.position, a.host_id, a.account, a.held
   FROM lines l JOIN allotments a ON a.line_id = l.id AND a.held > 0
  WHERE l.payment_id = ANY($1::text[])
  ORDER BY l.payment_id, a.line_id, a.position FOR NO KEY UPDATE OF a
@@ -87,9 +95,9 @@ def _entries(held: Sequence[Row[Any]], now: datetime) -> list[Entry]:
         postings: list[Posting] = []
         for row in rows:
             money = Money(row.held, row.currency)
-            postings.append(Posting(accounts.of_host(row.host_id, "held"), money, row.line_id))
-            available = accounts.of_host(row.host_id, "available")
-            postings.append(Posting(available, -money, row.line_id))
+            later = allotments.later(row.host_id, row.account)
+            postings.append(Posting(row.account, money, row.line_id))
+            postings.append(Posting(later, -money, row.line_id))
         entries.append(
             Entry(
                 key=f"payment:{payment}:released",

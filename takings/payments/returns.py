@@ -57,7 +57,7 @@ async def lock(session: AsyncSession, payment_id: str) -> Row[Any]:
 
 
 LEFT = """
-SELECT l.id, l.currency, l.returned,
+SELECT l.id, l.currency, l.returned, l.refunding,
        l.minor + l.fees_covered - l.returned - l.refunding AS returnable,
        greatest(0, l.minor - l.returned - l.refunding
          + CASE WHEN r.rules ->> 'refund_fee_bearer' = 'listener' THEN 0 ELSE l.fees_covered END)

@@ -241,6 +241,8 @@ async def _look_up(
         await database.run(payments.cancel, [row.id], settlement, now)
     if found["status"] == "requires_capture":
         await database.run(captures.authorised, found, now)
+    if found["status"] == "requires_payment_method":
+        await database.run(captures.failed, row.id)
     paid = facts.by_intent(found, now)
     await database.run(payments.settle, [paid] if paid else [], settlement, now)
     return paid is not None

@@ -36,7 +36,6 @@ def check_kept(policy: Policy) -> None:
     rules = {
         "a tax on commission": policy.tax is not None,
         "a rolling reserve": policy.rolling_reserve is not None,
-        "a refund window": policy.refund_window_days > 0,
         "the passed fee back in a refund": policy.fee_bearer == "host"
         and policy.refund_fee_bearer == "platform",
         "the dispute fee from hosts or listeners": policy.dispute_fee_bearer != "platform",

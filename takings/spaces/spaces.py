@@ -8,9 +8,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import records
 from takings.database import Database
-from takings.errors import Conflict, NotFound
+from takings.errors import Conflict, Invalid, NotFound
 from takings.policies import policies
-from takings.spaces import agreements, hosts
+from takings.spaces import agreements, hosts, standings
 from takings.spaces.agreements import Share
 from takings.spaces.tables import Space
 
@@ -40,6 +40,22 @@ class SpaceCannotMove(Conflict):
     """
 
 
+class NotScheduled(Conflict):
+    """The Space {id} is {state}: only one that is still to come can be moved to another time.
+
+    Schedule another Space.
+    """
+
+
+class StartsInThePast(Invalid):
+    """A Space cannot be moved to {starts_at}, which is over.
+
+    Name a time that is still to come, with its zone.
+    """
+
+    param = "starts_at"
+
+
 async def schedule(
     database: Database,
     space_id: str,
@@ -49,13 +65,16 @@ async def schedule(
     shares: Sequence[Share] = (),
     policy: str,
     starts_at: datetime | None = None,
+    gate: str | None = None,
     now: datetime,
 ) -> Space:
     """Schedule a Space, with the policy of today and who shares its money; repeatable.
 
-    Without shares all of it is the host's.
+    Without shares all of it is the host's.  A gate is a policy that the host has to be eligible
+    under, whatever is sold under the other.
 
-    Raises NotFound for an unknown host or policy, SharesDoNotSum, SpaceDiffers, RuleNotKept.
+    Raises NotFound for an unknown host or policy, SharesDoNotSum, SpaceDiffers, RuleNotKept,
+    NotEligible.
     """
     records.check_id(space_id)
     parts = list(shares) or [Share(host, agreements.ALL)]
@@ -71,6 +90,8 @@ async def schedule(
         await hosts.get(session, host)
         rules = await policies.latest(session, policy)
         policies.check_kept(rules)
+        if gate is not None:
+            await standings.check(session, host, await policies.latest(session, gate), now)
         space = Space(
             id=space_id,
             host_id=host,
@@ -109,6 +130,30 @@ async def move(database: Database, space_id: str, to: State, *, now: datetime) -
             space.live_at = now
         else:
             space.ended_at = now
+        return space
+
+    return await database.run(step)
+
+
+async def reschedule(
+    database: Database, space_id: str, starts_at: datetime, *, now: datetime
+) -> Space:
+    """Let a scheduled Space start at another time; it starts then already: nothing changes.
+
+    Who has a ticket by now may give it back until it starts.  Raises NotFound, StartsInThePast or
+    NotScheduled.
+    """
+
+    async def step(session: AsyncSession) -> Space:
+        space = await session.get(Space, space_id, with_for_update=True)
+        if space is None:
+            raise NotFound(kind="space", id=space_id)
+        if space.state != "scheduled":
+            raise NotScheduled(id=space_id, state=space.state)
+        if space.starts_at != starts_at:
+            if starts_at <= now:
+                raise StartsInThePast(starts_at=starts_at.isoformat())
+            space.starts_at, space.rescheduled_at = starts_at, now
         return space
 
     return await database.run(step)

@@ -2,7 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, SmallInteger, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field
 
 from takings.records import Row, id_law, moment
@@ -29,6 +36,9 @@ class Space(Row, table=True):
         id_law(),
         CheckConstraint("state IN ('scheduled', 'live', 'ended', 'cancelled')", name="state_known"),
         CheckConstraint("state <> 'ended' OR ended_at IS NOT NULL", name="ended_at_a_time"),
+        CheckConstraint("state = 'cancelled' OR NOT no_show", name="no_show_is_cancelled"),
+        Index("spaces_scheduled_idx", "starts_at", postgresql_where=text("state = 'scheduled'")),
+        Index("spaces_cancelled_idx", "id", postgresql_where=text("state = 'cancelled'")),
         ForeignKeyConstraint(["policy", "policy_version"], ["policies.name", "policies.version"]),
     )
 
@@ -42,6 +52,8 @@ class Space(Row, table=True):
     starts_at: datetime | None = Field(sa_column=moment(nullable=True))
     live_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
     ended_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+    rescheduled_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+    no_show: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = Field(sa_column=moment())
 
 

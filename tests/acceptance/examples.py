@@ -7,6 +7,7 @@ happened before, unless an earlier example has seen to that.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 import httpx
@@ -15,8 +16,11 @@ from api import keys
 from api.acts import HEADER
 from takings.money import Money
 from takings.spaces import hosts, spaces
+from tests import box_office
 from tests.acceptance.world import World
 from tests.stories import CLUBHOUSE
+from ticketing import door_keys, holds
+from ticketing.wishes import TierWish
 from tipping import tabs, tips
 from tipping.tips import Wish
 
@@ -95,6 +99,26 @@ async def authorised(world: World) -> None:
     await world.heard()
 
 
+async def counted(world: World) -> None:
+    tiers = (TierWish("Seat", minor=500, id="tier_counted"),)
+    named = {"name": "run_counted", "space": world.names["spc_one"], "tiers": tiers}
+    await box_office.run(world.runtime.database, world.runtime.now(), **named)
+
+
+async def full(world: World) -> None:
+    runtime, space = world.runtime, world.names["spc_one"]
+    tiers = (TierWish("Seat", minor=500, id="tier_full"),)
+    named = {"name": "run_full", "space": space, "size": 2, "tiers": tiers}
+    await box_office.run(runtime.database, runtime.now(), **named)
+    told = {"now": runtime.now(), "run": "run_full", "quantity": 2}
+    await box_office.claim(runtime.database, "full", **told)
+
+
+async def released(world: World) -> None:
+    runtime = world.runtime
+    await holds.release(runtime.database, "hold_full", "lis_full", now=runtime.now())
+
+
 async def another_key(world: World) -> None:
     runtime = world.runtime
     key, _ = await keys.issue(runtime.database, "old backend", scopes=["tips"], now=runtime.now())
@@ -107,8 +131,47 @@ async def another_space(world: World) -> None:
     await spaces.schedule(runtime.database, "spc_two", **told, shares=(), now=runtime.now())
 
 
+async def guests(world: World) -> None:
+    """Two free tickets, and what the example says of the pass and the time, as they are here."""
+    database, now, run = world.runtime.database, world.runtime.now(), "run_door"
+    room, tiers = world.names["spc_one"], [TierWish("Guest", "free", 0, "tier_door")]
+    await box_office.run(database, now, name=run, space=room, tiers=tiers)
+    for name in ("zed", "ann"):
+        await box_office.claim(database, name, now=now, run=run)
+        await box_office.sold(database, [name], now, run=run)
+    world.names[PASS] = await database.run(door_keys.sign, "tkt_zed_1", now=now)
+    world.names[SCANNED] = now.isoformat()
+
+
+async def given_away(world: World) -> None:
+    """A ticket that was paid for, of a Space that is still to come."""
+    runtime, now = world.runtime, world.runtime.now()
+    told = {"host": world.names["host_ada"], "title": "Spring", "policy": CLUBHOUSE}
+    start = now + timedelta(days=7)
+    await spaces.schedule(runtime.database, "spc_three", **told, starts_at=start, now=now)
+    named = {"name": "run_gift", "space": "spc_three", "refund_until_h": 24}
+    tiers = (TierWish("Seat", minor=1000, id="tier_gift"),)
+    await box_office.run(runtime.database, now, tiers=tiers, **named)
+    made = await box_office.bought(runtime, world.box, "max", run="run_gift")
+    world.names["tkt_gift"] = made.tickets[0].id
+
+
+PASS: Final = (
+    "AFLEOWVHAAAADIIAAAAAEMJSGM2DKNRXHBZHK3S7GA3GE4LGHB3DQYZQNAZXMMTNGRSDK2ZWNY3XAODRHFD5COH3"
+    "WLG3K26HPKKZZJRVRPAG76Z2G7J7UFTVLOQHQ5LJG3H52NGDXQAC3QQ3UZZ4GHNFNVWOABVYULKO4DO325YUKP3B"
+    "6VLMCBII"
+)
+SCANNED: Final = "2026-11-20T20:05:00Z"
+OFFLINE: Final = {"run": "run_door", "number": 2, "serial": 1, "at": SCANNED}
+
 HALVES: Final = [{"host": "host_ada", "weight": 5000}, {"host": "host_bob", "weight": 5000}]
 SPLIT: Final = [{"host": "host_ada", "weight": 6000}, {"host": "host_bob", "weight": 4000}]
+STEPS: Final = [
+    {"name": "Early bird", "price": 500, "size": 50},
+    {"name": "Seat", "price": 1000},
+    {"name": "Press", "kind": "comp", "size": 5},
+]
+FACTS: Final = {"followers": 1200, "age": 31, "spaces": 4, "spaces_within_days": 30}
 FROM_ZOE: Final = {"space": "spc_one", "listener": "lis_zoe", "currency": "eur"}
 HELD: Final = {"account": "assets:stripe:pending", "currency": "eur"}
 TABLED: Final = {"amount": 500, "currency": "eur", "message": "One more!"}
@@ -118,6 +181,8 @@ STORY: Final = (
         "hosts.register", "/v1/hosts", {"id": "host_ada", "name": "Ada", "listener": "lis_ada"}
     ),
     Example("hosts.one", "/v1/hosts/host_ada"),
+    Example("hosts.state", "/v1/hosts/host_ada/standing", FACTS),
+    Example("hosts.standing", "/v1/hosts/host_ada/standing"),
     Example(
         "spaces.schedule",
         "/v1/spaces",
@@ -143,6 +208,38 @@ STORY: Final = (
     Example("tips.one", "/v1/tips/tip_one", asked={"expand[]": "payment"}, before=paid),
     Example("tips.receipt", "/v1/tips/tip_one/receipt"),
     Example("feed.watch", "/v1/spaces/spc_one/tips/feed"),
+    Example(
+        "runs.open",
+        "/v1/runs",
+        {"id": "run_one", "space": "spc_one", "size": 200, "currency": "eur", "tiers": STEPS},
+        keeps={"tier_one": "tiers.0.id"},
+    ),
+    Example("runs.newest", "/v1/runs", asked={"space": "spc_one", "limit": 1}),
+    Example("runs.one", "/v1/runs/run_one"),
+    Example("runs.edit", "/v1/runs/run_one", {"size": 250, "per_listener": 4}),
+    Example("runs.add", "/v1/runs/run_one/tiers", {"name": "Last minute", "price": 1500}),
+    Example("runs.step", "/v1/runs/run_one/tiers/tier_one", {"price": 600}),
+    Example("runs.cap", "/v1/spaces/spc_one/capacity", {"capacity": 300}),
+    Example("runs.capacity", "/v1/spaces/spc_one/capacity"),
+    Example(
+        "codes.make",
+        "/v1/runs/run_one/codes",
+        {"id": "code_one", "code": "FRIENDS", "rate_bps": 2500, "size": 20},
+    ),
+    Example("codes.newest", "/v1/runs/run_one/codes", asked={"limit": 1}),
+    Example("codes.one", "/v1/codes/code_one"),
+    Example("codes.end", "/v1/codes/code_one/end"),
+    Example("quotas.one", "/v1/runs/run_counted/quota", before=counted),
+    Example("quotas.watch", "/v1/runs/run_counted/quota/feed"),
+    Example(
+        "waiting.join",
+        "/v1/runs/run_full/waiting",
+        {"id": "wait_one", "listener": "lis_zoe", "quantity": 4, "least": 2},
+        before=full,
+    ),
+    Example("waiting.newest", "/v1/runs/run_full/waiting", asked={"state": "waiting"}),
+    Example("waiting.one", "/v1/waiting/wait_one", before=released),
+    Example("waiting.leave", "/v1/waiting/wait_one/leave"),
     Example("tips.undo", "/v1/tips/tip_two/undo", before=regretted),
     Example(
         "tabs.open",
@@ -185,8 +282,39 @@ STORY: Final = (
     Example("acts.newest", "/v1/acts", asked={"operation": "refunds.refund", "limit": 1}),
     Example("keys.revoke", "/v1/keys/key_old/revoke", before=another_key),
     Example("keys.every", "/v1/keys"),
+    Example("passes.keys", "/v1/door_keys", before=guests),
+    Example("passes.one", "/v1/tickets/tkt_zed_1/pass"),
+    Example("calendars.ticket", "/v1/tickets/tkt_zed_1/calendar"),
+    Example("calendars.space", "/v1/spaces/spc_one/calendar"),
+    Example(
+        "admissions.admit",
+        "/v1/admissions",
+        {"id": "adm_one", "pass": PASS, "space": "spc_one", "door": "north-2"},
+    ),
+    Example("admissions.newest", "/v1/admissions", asked={"space": "spc_one", "limit": 1}),
+    Example("doors.one", "/v1/spaces/spc_one/door"),
+    Example(
+        "doors.tell",
+        "/v1/spaces/spc_one/door",
+        {"door": "south-1", "scans": [{"pass": PASS, "at": SCANNED}, OFFLINE]},
+    ),
+    Example("doors.conflicts", "/v1/spaces/spc_one/door/conflicts"),
+    Example("tickets.one", "/v1/tickets/tkt_gift", before=given_away),
+    Example("tickets.newest", "/v1/tickets", asked={"run": "run_gift", "limit": 1}),
+    Example(
+        "tickets.transfer",
+        "/v1/tickets/tkt_gift/transfer",
+        {"listener": "lis_max", "to": "lis_zoe", "holder": "Zoe Z."},
+    ),
+    Example(
+        "spaces.reschedule",
+        "/v1/spaces/spc_three/reschedule",
+        {"starts_at": "2099-05-01T20:00:00Z"},
+    ),
+    Example("tickets.refund", "/v1/tickets/tkt_gift/refund", {"listener": "lis_zoe"}),
     Example("spaces.end", "/v1/spaces/spc_one/end"),
     Example("spaces.cancel", "/v1/spaces/spc_two/cancel", before=another_space),
+    Example("spaces.cancellation", "/v1/spaces/spc_two/cancellation"),
     Example("metrics.scrape", "/metrics"),
 )
 

@@ -23,13 +23,15 @@ Told = tuple[str, dict[str, Any]]
 
 
 @asynccontextmanager
-async def watching(client: httpx.AsyncClient, space: str) -> AsyncIterator["asyncio.Queue[Told]"]:
-    """What a watcher of the room is told, as it comes."""
-    heard: asyncio.Queue[Told] = asyncio.Queue()
+async def watching(
+    client: httpx.AsyncClient, what: str, feed: str = "/v1/spaces/{}/tips/feed"
+) -> AsyncIterator["asyncio.Queue[Any]"]:
+    """What a watcher is told, as it comes; None where the feed has come to its end."""
+    heard: asyncio.Queue[Told | None] = asyncio.Queue()
     open_ = asyncio.Event()
 
     async def listen() -> None:
-        async with client.stream("GET", f"/v1/spaces/{space}/tips/feed") as stream:
+        async with client.stream("GET", feed.format(what)) as stream:
             assert stream.headers["content-type"].startswith("text/event-stream")
             open_.set()
             name = ""
@@ -39,6 +41,7 @@ async def watching(client: httpx.AsyncClient, space: str) -> AsyncIterator["asyn
                     name = value
                 elif field == "data":
                     heard.put_nowait((name, json.loads(value)))
+        heard.put_nowait(None)
 
     task = asyncio.create_task(listen())
     try:
@@ -50,7 +53,7 @@ async def watching(client: httpx.AsyncClient, space: str) -> AsyncIterator["asyn
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def next_of(heard: "asyncio.Queue[Told]") -> Told:
+async def next_of(heard: "asyncio.Queue[Any]") -> Any:
     async with asyncio.timeout(10):
         return await heard.get()
 

@@ -15,7 +15,7 @@ from takings.ledger import accounts, journal, seals
 from takings.ledger.entries import Entry, Posting
 from takings.money import Money
 from takings.payments import asks, cash
-from tests import books, stories
+from tests import books, box_office, stories
 from tests.acceptance import test_cash, test_inbox
 from tests.conftest import Fresh
 
@@ -107,6 +107,36 @@ async def not_understood(runtime: Runtime, _: Fresh) -> timedelta:
     return timedelta(days=8)
 
 
+async def unswept(runtime: Runtime, _: Fresh) -> timedelta:
+    await box_office.run(runtime.database, runtime.now(), size=3)
+    await box_office.claim(runtime.database, "one", quantity=3, now=runtime.now())
+    return timedelta(seconds=600 + 90)
+
+
+async def ending(runtime: Runtime, fresh: Fresh) -> timedelta:
+    passed = await unswept(runtime, fresh)
+    await runtime.database.fetch("UPDATE holds SET state = 'expiring'")
+    return passed
+
+
+async def not_returned(runtime: Runtime, fresh: Fresh) -> timedelta:
+    async with books.connected(fresh.admin) as connection:
+        await connection.execute("SET session_replication_role = replica")  # without its ticket
+        owed = "INSERT INTO ticket_refunds (ticket_id, cause, next_at, created_at) "
+        await connection.execute(f"{owed} VALUES ('tkt_one', 'asked', $1, $1)", runtime.now())
+    return timedelta(seconds=90)
+
+
+async def in_line(runtime: Runtime, fresh: Fresh) -> timedelta:
+    await unswept(runtime, fresh)
+    await runtime.database.fetch(
+        "INSERT INTO waiting (id, run_id, listener_id, quantity, least, rank, state, created_at)"
+        " SELECT 'wait_' || n, 'run_one', n, 2, 1, n, 'waiting', now()"
+        " FROM generate_series(1, 3) AS n"
+    )
+    return timedelta(seconds=90)
+
+
 async def time_passes(_: Runtime, __: Fresh) -> timedelta:
     return timedelta(days=366)
 
@@ -125,6 +155,13 @@ TROUBLES: list[tuple[Callable[[Runtime, Fresh], Awaitable[timedelta]], Told]] = 
     (in_debt, {"takings_hosts_in_debt eur": 2, "takings_host_debts_minor eur": 1000}),
     (uncleared, clearing(accounts.CHARGES, "<3d")),
     (not_understood, clearing(accounts.SUSPENSE, "older")),
+    (unswept, {"takings_holds held": 1, "takings_holds_overdue_seconds": 90}),
+    (ending, {"takings_holds expiring": 1, "takings_holds_overdue_seconds": 90}),
+    (
+        not_returned,
+        {"takings_ticket_refunds": 1, "takings_ticket_refunds_oldest_seconds": 90},
+    ),
+    (in_line, {"takings_holds held": 1, "takings_waiting": 6}),
     (time_passes, {"takings_months_ahead": 0}),
 ]
 
@@ -210,7 +247,7 @@ async def test_no_scrape_reads_a_table_that_grows_from_end_to_end(fresh: Fresh) 
         await connection.execute("SET enable_seqscan = off")  # what has no index is read anyway
         rows = await connection.fetch(f"EXPLAIN {QUICK.replace('$1', 'now()')}")
     plan = "\n".join(row[0] for row in rows)
-    for table in ("events", "asks", "cash"):
+    for table in ("events", "asks", "cash", "holds", "ticket_refunds", "waiting"):
         assert f"on {table}" in plan
         assert f"Seq Scan on {table}" not in plan
 

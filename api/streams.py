@@ -82,7 +82,7 @@ def _dismiss(watcher: Watcher[Item]) -> None:
     watcher.put_nowait(None)
 
 
-def stream(
+def to(
     request: Request,
     watching: AbstractContextManager[Watcher[Item]],
     known: Callable[[], Awaitable[Iterable[Item]]],
