@@ -3,7 +3,10 @@
 Claims for one run that arrive while a statement is in flight are the next statement.  It looks for
 acts that are known already, claims for all others, and notes the act of every hold that it makes;
 so a claim that is refused leaves nothing behind, and its key is free.  Whatever is out of the
-ordinary (an act that is known, a body that cannot be read) is left to the door.
+ordinary (an act or a hold that is known, a body that cannot be read) is left to the door.
+
+That a run is sold out is remembered for a moment, so that those who come too late do not take the
+lock of those who pay; that tickets are left, only the database says.
 
 A hold's id is made of its actor and key alone: whoever comes with the same again, at the same
 instant or after a crash, meets the hold that is there.
@@ -11,7 +14,7 @@ instant or after a crash, meets the hold that is there.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -23,9 +26,9 @@ from starlette.responses import Response
 from api.acts import Act, lasting_id
 from api.schemas.holds import Hold, HoldInput
 from takings.batching import Batcher
-from takings.database import Database
+from takings.database import Database, LawBroken
 from ticketing import holds
-from ticketing.holds import Claim, Held
+from ticketing.holds import Claim, Held, SoldOut
 
 JSON: Final = "application/json"
 
@@ -37,7 +40,7 @@ WITH asked AS (
     WITH ORDINALITY AS q (name, actor, key, operation, target, fingerprint,
                           hold, tier, listener, origin, code, quantity, least, n)
 ), fresh AS (
-  SELECT * FROM asked q
+  SELECT q.*, row_number() OVER (ORDER BY q.n) AS nth FROM asked q
    WHERE NOT EXISTS (SELECT FROM acts a WHERE a.actor = q.actor AND a.key = q.key)
 ), claimed AS MATERIALIZED (
   SELECT c.*
@@ -47,21 +50,35 @@ WITH asked AS (
                  array_agg(quantity ORDER BY n) AS quantities, array_agg(least ORDER BY n)
                  AS leasts FROM fresh) AS f,
          claim_tickets($1, 'buyer', $2, f.holds, f.tiers, f.listeners, f.origins, f.codes,
-                       f.quantities, f.leasts) AS c
+                       f.quantities, f.leasts) WITH ORDINALITY AS c
 ), noted AS (
   INSERT INTO acts (id, actor, key, operation, target, fingerprint, begun_at, leased_until,
                     attempts, status, ended_at)
   SELECT f.name, f.actor, f.key, f.operation, f.target, f.fingerprint, $2, $2, 1, 200, $2
-    FROM fresh f JOIN claimed c ON c.hold = f.hold WHERE c.outcome = 'held'
+    FROM fresh f JOIN claimed c ON c.ordinality = f.nth
+   WHERE c.outcome = 'held' AND NOT c.again
    ORDER BY f.actor, f.key
-  ON CONFLICT (actor, key) DO NOTHING
 )
-SELECT c.*, f.n IS NULL AS known
-  FROM asked q LEFT JOIN fresh f ON f.n = q.n LEFT JOIN claimed c ON c.hold = q.hold
+SELECT c.*, f.n IS NULL OR c.outcome = 'held' AND c.again AS known
+  FROM asked q LEFT JOIN fresh f ON f.n = q.n LEFT JOIN claimed c ON c.ordinality = f.nth
  ORDER BY q.n
 """
 
+KNOWN = """
+SELECT a.actor, a.key FROM unnest($1::text[], $2::text[]) AS q (actor, key)
+  JOIN acts a ON a.actor = q.actor AND a.key = q.key
+"""
+
+REMEMBERED: Final = timedelta(milliseconds=250)
+"""How long a run is answered for as sold out without asking again."""
+
+RUNS: Final = 1_000
+"""Of how many runs that is remembered."""
+
+ONE_ACT: Final = "acts_actor_key_key"
+
 Asked = tuple[Act, Claim]
+Name = tuple[str, str]
 
 
 def hold_id(actor: str, key: str) -> str:
@@ -76,10 +93,20 @@ class Desk:
         self._database = database
         self._lines: WeakValueDictionary[str, Batcher[Asked, Held | None]] = WeakValueDictionary()
         self._regrets: set[asyncio.Task[int]] = set()
+        self._sold_out: dict[str, tuple[SoldOut, datetime]] = {}
+        self._knowing: Batcher[Name, bool] = Batcher(self._known)
 
-    async def claim(self, act: Act, wish: Claim) -> Held | None:
-        """Hold tickets; None where the act is known.  Raises as ``holds.claim`` does."""
+    async def claim(self, act: Act, wish: Claim, *, named: bool = False) -> Held | None:
+        """Hold tickets; None where the act is known.  Raises as ``holds.claim`` does.
+
+        ``named`` says that the caller has given the hold its id, so that it may be there already.
+        """
         holds.check(wish)
+        refusal, until = self._sold_out.get(wish.run, (None, act.begun_at))
+        if refusal is not None and act.begun_at < until and not named:
+            if await self._knowing.put((act.actor, act.key)):
+                return None
+            raise SoldOut(**refusal.facts)
         line = self._lines.get(wish.run)
         if line is None:
 
@@ -97,9 +124,34 @@ class Desk:
         about = ("id", "actor", "key", "operation", "target", "fingerprint")
         columns = [[getattr(act, name) for act, _ in chosen] for name in about]
         columns += holds.columns([wish for _, wish in chosen])
-        found = await self._database.fetch(FIRST, run, now, *columns)
+        found = await self._fetch(run, now, *columns)
         rows = {id(act): row for (act, _), row in zip(chosen, found, strict=True)}
-        return [_answer(wish, rows.get(id(act)), now) for act, wish in asked]
+        answers = [_answer(wish, rows.get(id(act)), now) for act, wish in asked]
+        self._remember(run, answers, now)
+        return answers
+
+    async def _fetch(self, *told: Any) -> Sequence[Row[Any]]:
+        while True:
+            try:
+                return await self._database.fetch(FIRST, *told)
+            except LawBroken as error:
+                if error.facts["law"] != ONE_ACT:
+                    raise
+                # Another process has just noted another act under one of these keys: it is known.
+
+    def _remember(self, run: str, answers: Sequence[object], now: datetime) -> None:
+        """Whether the run is sold out to the last ticket, as of now; the last answer knows."""
+        self._sold_out.pop(run, None)
+        last = answers[-1]
+        if isinstance(last, SoldOut) and last.facts["remaining"] == 0:
+            if len(self._sold_out) > RUNS:
+                self._sold_out.clear()
+            self._sold_out[run] = last, now + REMEMBERED
+
+    async def _known(self, names: Sequence[Name]) -> Sequence[bool]:
+        columns = [list(column) for column in zip(*names, strict=True)]
+        found = {(row.actor, row.key) for row in await self._database.fetch(KNOWN, *columns)}
+        return [name in found for name in names]
 
     def _give_back(self, asked: Asked, held: Held | None) -> None:
         """What was held for a caller who is gone is free again."""
@@ -126,7 +178,8 @@ async def first(request: Request, act: Act) -> Response | None:
     except ValidationError:
         return None
     desk: Desk = request.app.state.desk
-    held = await desk.claim(act, given.claim(given.id or hold_id(act.actor, act.key)))
+    wish = given.claim(given.id or hold_id(act.actor, act.key))
+    held = await desk.claim(act, wish, named=given.id is not None)
     if held is None:
         return None
     return Response(Hold.of(held).model_dump_json(), media_type=JSON)

@@ -12,10 +12,10 @@ from api.operations import operation
 from api.schemas.admissions import (
     DoorConflict,
     DoorList,
+    DoorReport,
     ListedTicket,
     Scanned,
     ScansInput,
-    DoorReport,
 )
 from api.schemas.common import Listing
 from takings.errors import NotFound
@@ -40,7 +40,7 @@ async def one(here: Here, id: Id, known: Known = None) -> Response:  # noqa: A00
     found = [ListedTicket.of(one) for one in await here.database.run(doors.tickets, id)]
     body = DoorList(space=id, data=found).model_dump_json().encode()
     etag = {"ETag": f'"{sha256(body).hexdigest()[:32]}"'}
-    if known == etag["ETag"]:
+    if known is not None and etag["ETag"] in known:  # among others, or called weak on its way
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=etag)
     return Response(body, headers=etag, media_type="application/json")
 

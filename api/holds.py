@@ -37,10 +37,10 @@ async def one(here: Here, id: Id) -> Hold:  # noqa: A002 - the name in the addre
 
 @router.post(
     "/holds/{id}/extend",
-    **operation("tickets", moves_money=True, raises=(*KEEPING, holds.ExtendedBefore)),
+    **operation("tickets", moves_money=True, raises=KEEPING),
 )
 async def extend(here: Here, id: Id, given: Claimant) -> Hold:  # noqa: A002 - as above
-    """Let it last as long again, once."""
+    """Let it last twice as long as it did at first; asking again changes nothing."""
     return Hold.of(await holds.extend(here.database, id, given.listener))
 
 

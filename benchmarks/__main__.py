@@ -38,13 +38,14 @@ BENCHES: dict[str, Bench] = {
     "door": door.cost,
     "seals": seals.sealed,
     "settling": settling.settled,
-    "tickets": tickets.held,
+    "tickets": tickets.sold,
 }
 """What is measured, by name."""
 
 DECISIONS: dict[str, Bench] = {
     "hot-accounts": hot_accounts.candidates,
     "zero-sum": zero_sum.candidates,
+    "hold-durability": tickets.durable,
 }
 """What was measured once to decide, and can be measured again: only when it is named."""
 

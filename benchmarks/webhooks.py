@@ -100,19 +100,28 @@ def load(url: str, folder: Path, server: psutil.Process, busy: list[float]) -> S
     return side
 
 
-async def sent(url: str, script: Path, server: psutil.Process, busy: list[float]) -> float:
-    """Requests a second that were answered well; how busy the server was is noted."""
+async def sent(
+    url: str, script: Path, server: psutil.Process, busy: list[float], *, refused: bool = False
+) -> float:
+    """Requests a second that were answered well, or all refused; notes how busy the server was."""
     before = server.cpu_times()
-    process = await asyncio.create_subprocess_exec(
-        *("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), url),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    said = (await process.communicate())[0].decode()
+    said = await loaded(url, script)
     after = server.cpu_times()
     busy.append((after.user + after.system - before.user - before.system) / SECONDS)
-    if "Non-2xx" in said:
+    total = int(re.findall(r"(\d+) requests in", said)[0])
+    other = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", said)))
+    if other != (total if refused else 0):
         raise AssertionError(said)
     return float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0])
+
+
+async def loaded(url: str, script: Path, *options: str) -> str:
+    """What wrk says after a while of load."""
+    process = await asyncio.create_subprocess_exec(
+        *("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", *options, "-s", str(script), url),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    return (await process.communicate())[0].decode()
 
 
 def signed(count: int) -> str:

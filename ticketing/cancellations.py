@@ -16,7 +16,7 @@ from takings.database import Database, fetch
 from takings.errors import Conflict
 from takings.money import Money
 from takings.spaces import spaces
-from ticketing import returns
+from ticketing import returns, waitlist
 
 BATCH: Final = 500
 """How many tickets end in one transaction, while nobody else can lock their run."""
@@ -71,10 +71,6 @@ SELECT lock_run(r.id), CASE WHEN s.no_show THEN 'no_show' ELSE 'cancelled' END A
   FROM runs r JOIN spaces s ON s.id = r.space_id WHERE r.id = $1
 """
 
-LAPSE = """
-UPDATE waiting SET state = 'lapsed', ended_at = $2 WHERE run_id = $1 AND state = 'waiting'
-"""
-
 # One whose payment is open ends at Stripe first (``endings.py``).
 ENDING = "UPDATE holds SET state = 'expiring' WHERE run_id = $1 AND state = 'held' AND paying"
 
@@ -100,7 +96,7 @@ UPDATE runs SET cancelled_at = $2
 async def _end(session: AsyncSession, run: str, now: datetime) -> int:
     """End what a run holds, and some of its tickets; answer how many tickets, 0 when all are."""
     (space,) = await fetch(session, SPACE, run, now)
-    await fetch(session, LAPSE, run, space.moment)  # first: nobody is offered what becomes free
+    await waitlist.lapse(session, run, space.moment)  # first: nobody is offered what becomes free
     await fetch(session, ENDING, run)
     await fetch(session, FREE, run, space.moment)
     (voided,) = await fetch(session, VOID, run, space.cause, space.moment, BATCH)

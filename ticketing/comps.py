@@ -11,7 +11,7 @@ from takings import records
 from takings.database import Database, fetch
 from takings.errors import NotFound, Refused
 from takings.money import Money
-from ticketing import holds, purchases
+from ticketing import holds, purchases, sales
 from ticketing.holds import Claim, Held
 from ticketing.purchases import Bought, HoldersDoNotMatch, PurchaseDiffers
 from ticketing.tables import Purchase, Tier
@@ -60,7 +60,7 @@ SELECT * FROM claim_tickets($1, 'house', $2, $3::text[], $4::text[], $5::text[],
 
 async def _give(session: AsyncSession, wish: CompWish, claim: Claim, now: datetime) -> None:
     """The hold, the purchase and the sale in one transaction, under the run's lock."""
-    await fetch(session, purchases.LOCK_RUN, wish.run)
+    await fetch(session, sales.LOCK_RUN, wish.run)
     if await session.get(Purchase, wish.id) is not None:
         return await _check_same(session, wish)
     kind = select(Tier.kind).where(Tier.id == wish.tier, Tier.run_id == wish.run)
@@ -75,9 +75,9 @@ async def _give(session: AsyncSession, wish: CompWish, claim: Claim, now: dateti
         raise held
     (hold,) = await fetch(session, purchases.HOLD, claim.id)
     nothing = Money(0, hold.currency)
-    if not await purchases.write(session, wish.id, hold, nothing, wish.holders, None, now):
+    if not await sales.write(session, wish.id, hold, nothing, wish.holders, None, now):
         raise PurchaseDiffers(id=wish.id)  # of another run, a moment ago
-    await purchases.sell(session, wish.run, [wish.id], now)
+    await sales.sell(session, wish.run, [wish.id], now)
     return None
 
 

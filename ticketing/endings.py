@@ -17,7 +17,7 @@ from takings.database import Database
 from takings.payments import captures
 from takings.payments.asks import Ask
 from takings.payments.stripe import Stripe
-from ticketing.purchases import FREE, SETTLEMENT
+from ticketing.sales import FREE, SETTLEMENT
 
 BATCH: Final = 100
 

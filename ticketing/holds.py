@@ -115,13 +115,6 @@ class HoldOver(Conflict):
     """
 
 
-class ExtendedBefore(Conflict):
-    """The hold {id} has been extended once, and lasts until {until}.
-
-    Buy the tickets before then.
-    """
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Tickets of a run that a listener wants to hold.
@@ -260,7 +253,7 @@ async def free(database: Database, run: str, hold_id: str, *, now: datetime) -> 
 
 
 ONE = """
-SELECT h.id, h.run_id, h.listener_id, h.state, h.paying, h.extended, h.expires_at, r.hold_s
+SELECT h.id, h.run_id, h.listener_id, h.state, h.paying, r.hold_s
   FROM holds h JOIN runs r ON r.id = h.run_id WHERE h.id = $1 FOR NO KEY UPDATE OF h
 """
 
@@ -288,22 +281,20 @@ async def release(database: Database, hold_id: str, listener: str, *, now: datet
 
 
 EXTEND = """
-UPDATE holds SET extended = true, expires_at = expires_at + $2::interval WHERE id = $1
+UPDATE holds SET expires_at = greatest(expires_at, created_at + 2 * $2::interval) WHERE id = $1
 """
 
 
 async def extend(database: Database, hold_id: str, listener: str) -> Held:
-    """Let a hold last as long again, once.
+    """Let a hold last twice as long as it did at first; asking again changes nothing.
 
-    Raises NotFound, NotYourHold, ExtendedBefore, or HoldOver where it is no longer held.
+    Raises NotFound, NotYourHold, or HoldOver where it is no longer held.
     """
 
     async def step(session: AsyncSession) -> None:
         hold = await _yours(session, hold_id, listener)
         if hold.state != "held":
             raise HoldOver(id=hold_id, state=hold.state)
-        if hold.extended:
-            raise ExtendedBefore(id=hold_id, until=hold.expires_at.isoformat())
         await fetch(session, EXTEND, hold_id, timedelta(seconds=hold.hold_s))
 
     await database.run(step)

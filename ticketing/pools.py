@@ -12,7 +12,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings.database import Database, fetch
 from takings.errors import Conflict, Invalid, NotFound
 from takings.spaces import spaces
-from takings.spaces.tables import Space
 from ticketing.tables import Pool
 
 MOST: Final = 1_000_000  # tickets
@@ -76,6 +75,9 @@ async def capacity(session: AsyncSession, space_id: str) -> Pool:
     return await session.get(Pool, of_space(space_id)) or Pool(id=of_space(space_id), quota=None)
 
 
+# A run that is being opened waits for the Space, or we wait for that run and count it.
+SPACE = "SELECT id FROM spaces WHERE id = $1 FOR UPDATE"
+
 # A claim locks its run first, then the Space's pool: so do we, with all of its runs.
 RUNS = """
 SELECT p.id, p.held, p.sold FROM pools p JOIN runs r ON r.id = p.id
@@ -93,8 +95,7 @@ async def cap_space(database: Database, space_id: str, limit: int | None, *, now
         raise BadCapacity(capacity=limit, most=MOST)
 
     async def step(session: AsyncSession) -> Pool:
-        # Locked: a run that is being opened waits, or we wait for it and count it.
-        if await session.get(Space, space_id, with_for_update=True) is None:
+        if not await fetch(session, SPACE, space_id):
             raise NotFound(kind="space", id=space_id)
         runs = await fetch(session, RUNS, space_id)
         pool = await session.get(Pool, of_space(space_id), with_for_update=True)

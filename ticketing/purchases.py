@@ -5,15 +5,13 @@
       └────► cancelled      the payment is over; while the hold lasts it can be bought anew
 
 A hold has one purchase at a time.  Its payment is opened at Stripe when the transaction of the hold
-is over, and while it is open the hold ends through ``expiring`` (``endings.py``).
+is over; what becomes of it stands in ``sales.py``.  While it is open, the hold ends through
+``expiring`` (``endings.py``).
 """
 
-import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, Final, Literal
 
 from sqlalchemy.engine import Row
@@ -25,16 +23,15 @@ from takings.database import Database, fetch
 from takings.errors import Conflict, Invalid, NotFound
 from takings.money import Money
 from takings.payments import orders
-from takings.payments.allotments import columns
 from takings.payments.asks import Ask
-from takings.payments.lines import Line
 from takings.payments.orders import Item, Order, Surface
-from takings.payments.payments import Kind, Settlement
 from takings.payments.stripe import Stripe
 from takings.payments.tables import Payment
 from takings.policies import policies
 from takings.policies.rules import BelowMinimum
+from ticketing import sales
 from ticketing.holds import HoldOver, NotYourHold
+from ticketing.sales import SETTLEMENT
 from ticketing.tables import Hold, Purchase, Run, Ticket
 
 PAGE_OPEN: Final = timedelta(minutes=31)
@@ -180,11 +177,11 @@ async def _open(
         door.check_settles(price.currency)
         policy.check(price)
         payment = records.new_id("pay")
-    tickets = await write(session, wish.id, hold, price, wish.holders, payment, now)
+    tickets = await sales.write(session, wish.id, hold, price, wish.holders, payment, now)
     if not tickets:
         return await _open(session, door, wish, now)  # somebody was quicker: with the same one?
     if payment is None:
-        await sell(session, hold.run_id, [wish.id], now)
+        await sales.sell(session, hold.run_id, [wish.id], now)
         return None
     await fetch(session, PAYING, wish.hold, now + PAGE_OPEN, LONGEST)
     order = Order(
@@ -240,14 +237,13 @@ def _price(hold: Row[Any], wish: PurchaseWish) -> Money:
     return amount
 
 
-LOCK_RUN = "SELECT lock_run($1)"
 LOCK = "SELECT state FROM holds WHERE id = $1 FOR NO KEY UPDATE"
 
 
 async def _lock(session: AsyncSession, hold: Row[Any], *, free: bool) -> str:
     """The hold's state, which stays so; who sells at once has the run's lock before."""
     if free:
-        await fetch(session, LOCK_RUN, hold.run_id)
+        await fetch(session, sales.LOCK_RUN, hold.run_id)
     return str((await fetch(session, LOCK, hold.id))[0].state)
 
 
@@ -282,98 +278,6 @@ async def _check_open(session: AsyncSession, hold: Row[Any], state: str) -> None
         over = "called off" if hold.cancelled_at is not None else hold.space_state
         raise SaleOver(space=hold.space, state=over)
 
-
-CLAIM = """
-INSERT INTO purchases (id, hold_id, payment_id, created_at) VALUES ($1, $2, $3, $4)
-ON CONFLICT (id) DO NOTHING RETURNING id
-"""
-
-TICKETS = """
-INSERT INTO tickets (id, run_id, tier_id, purchase_id, listener_id, holder, minor, state, secret,
-                     created_at)
-SELECT t.id, $1, $2, $3, $4, t.holder, $5, 'pending', t.secret, $6
-  FROM unnest($7::text[], $8::text[], $9::bytea[]) AS t (id, holder, secret)
-"""
-
-
-async def write(
-    session: AsyncSession,
-    purchase: str,
-    hold: Row[Any],
-    price: Money,
-    holders: Sequence[str],
-    payment: str | None,
-    now: datetime,
-) -> list[str]:
-    """Write a purchase and its tickets down; their ids in order, none if its own was just taken."""
-    if not await fetch(session, CLAIM, purchase, hold.id, payment, now):
-        return []
-    tickets = sorted(records.new_id("tkt") for _ in range(hold.quantity))
-    names = holders or (None,) * hold.quantity
-    rows = [(one, name, secrets.token_bytes(16)) for one, name in zip(tickets, names, strict=True)]
-    about = (hold.run_id, hold.tier_id, purchase, hold.listener_id, price.minor, now)
-    await fetch(session, TICKETS, *about, *columns(rows))
-    return tickets
-
-
-SELL = "SELECT sell_tickets($1, $2::text[], $3) AS id"
-
-
-async def sell(
-    session: AsyncSession, run: str, purchases: Sequence[str], now: datetime
-) -> list[str]:
-    """Make the tickets of these purchases valid; answer those for which no seat is left."""
-    return [row.id for row in await fetch(session, SELL, run, list(purchases), now)]
-
-
-PAID = """
-SELECT b.id, b.payment_id, h.run_id FROM purchases b JOIN holds h ON h.id = b.hold_id
- WHERE b.payment_id = ANY($1::text[]) ORDER BY h.run_id, b.id
-"""
-
-
-async def settle(session: AsyncSession, lines: Sequence[Line], now: datetime) -> Collection[str]:
-    """These tickets have been paid: they are valid, but for those without a seat, answered here.
-
-    What is owed for the latter is written down with it.
-    """
-    rows = await fetch(session, PAID, sorted({line.payment for line in lines}))
-    unseated: set[str] = set()
-    for run, group in groupby(rows, key=attrgetter("run_id")):
-        unseated.update(await sell(session, run, [row.id for row in group], now))
-    late = {row.payment_id for row in rows if row.id in unseated}
-    return {line.id for line in lines if line.payment in late}
-
-
-OPEN = """
-SELECT h.run_id, b.id FROM purchases b JOIN holds h ON h.id = b.hold_id
- WHERE b.payment_id = ANY($1::text[]) AND num_nonnulls(settled_at, unseated_at, cancelled_at) = 0
- ORDER BY h.run_id, b.id
-"""
-
-CANCEL = """
-WITH over AS (
-  UPDATE purchases SET cancelled_at = $2
-   WHERE id = ANY($1::text[]) AND num_nonnulls(settled_at, unseated_at, cancelled_at) = 0
-  RETURNING hold_id
-)
-UPDATE holds h SET paying = false FROM over o WHERE h.id = o.hold_id RETURNING h.id, h.state
-"""
-
-FREE = "SELECT free_holds($1, $2::text[], 'expired', $3)"
-
-
-async def cancel(session: AsyncSession, payments: Sequence[str], now: datetime) -> None:
-    """These purchases will not be paid; what they held is free if its time was over, else held."""
-    rows = await fetch(session, OPEN, list(payments))
-    for run, group in groupby(rows, key=attrgetter("run_id")):
-        await fetch(session, LOCK_RUN, run)
-        found = await fetch(session, CANCEL, [row.id for row in group], now)
-        await fetch(session, FREE, run, [row.id for row in found if row.state == "expiring"], now)
-
-
-SETTLEMENT: Settlement = {"ticket": Kind(paid=settle, over=cancel)}
-"""What this package adds to the settlement of payments."""
 
 EVERY: Final[Any] = (
     select(Purchase, Hold, Run, Payment)

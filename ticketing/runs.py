@@ -104,7 +104,7 @@ async def _open(session: AsyncSession, wish: RunWish, now: datetime) -> Opened:
     known = await _known(session, wish)
     if known is not None:
         return known
-    # Locked: a Space that is capped or called off meanwhile waits for its new run, or it for that.
+    # Locked: a Space that is over, or capped, a moment later is so with its new run.
     space = await session.get(Space, wish.space, with_for_update={"read": True})
     if space is None:
         raise NotFound(kind="space", id=wish.space)

@@ -153,7 +153,6 @@ class Hold(Row, table=True):
     remaining: int  # what the run had left then
     state: str
     paying: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
-    extended: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     expires_at: datetime = Field(sa_column=moment())
     created_at: datetime = Field(sa_column=moment())
     ended_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))

@@ -200,8 +200,7 @@ async def write(session: AsyncSession, door: Stripe, wish: Wish, now: datetime) 
     check(wish.gift)
     orders.check_surface(wish)
     door.check_settles(wish.money.currency)
-    tip = await session.get(Tip, wish.id)
-    if tip is not None:
+    if (tip := await session.get(Tip, wish.id)) is not None:
         payment = await session.get_one(Payment, tip.payment_id)
         same = (payment.surface, payment.capture) == (wish.surface, wish.capture)
         if not same or not is_same(tip, wish.gift):

@@ -10,6 +10,7 @@ from api.cli import (
     database,
     demo,
     doctor,
+    door,
     events,
     keys,
     people,
@@ -34,7 +35,13 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Tend": (doctor.doctor, tickets.admit),
 }
-GROUPS = {"db": database.app, "events": events.app, "keys": keys.app, "seals": seals.app}
+GROUPS = {
+    "db": database.app,
+    "door": door.app,
+    "events": events.app,
+    "keys": keys.app,
+    "seals": seals.app,
+}
 
 for panel, commands in COMMANDS.items():
     for command in commands:

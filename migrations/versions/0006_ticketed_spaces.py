@@ -110,7 +110,6 @@ CREATE TABLE holds (
   remaining integer NOT NULL,
   state varchar NOT NULL,
   paying boolean NOT NULL DEFAULT false,
-  extended boolean NOT NULL DEFAULT false,
   expires_at timestamptz NOT NULL,
   created_at timestamptz NOT NULL,
   ended_at timestamptz,
@@ -337,8 +336,8 @@ BEGIN
   repeated := EXISTS (SELECT FROM holds h WHERE h.id = ANY (ids))
               OR cardinality(ids) > (SELECT count(DISTINCT i) FROM unnest(ids) AS i);
   coded := num_nonnulls(VARIADIC codes) > 0;
-  SELECT NULL AS id, NULL AS tier_id, NULL::integer AS rate_bps, NULL::bigint AS minor,
-         NULL::integer AS room, NULL::boolean AS runs INTO code;
+  SELECT NULL::varchar AS id, NULL::varchar AS tier_id, NULL::integer AS rate_bps,
+         NULL::bigint AS minor, NULL::integer AS room, NULL::boolean AS runs INTO code;
   FOR c IN
     SELECT * FROM unnest(ids, tiers, listeners, origins, codes, quantities, leasts)
              WITH ORDINALITY AS a (id, tier, listener, origin, code, quantity, least, n)
@@ -743,7 +742,7 @@ GRANT UPDATE (opens_at, closes_at, per_listener, per_address, hold_s, offer_s, r
               version, cancelled_at) ON runs TO {app};
 GRANT UPDATE (name, minor, opens_at, closes_at, position) ON tiers TO {app};
 GRANT UPDATE (closes_at) ON codes TO {app};
-GRANT UPDATE (returned, state, paying, extended, expires_at, ended_at) ON holds TO {app};
+GRANT UPDATE (returned, state, paying, expires_at, ended_at) ON holds TO {app};
 GRANT UPDATE (payment_id, settled_at, unseated_at, cancelled_at) ON purchases TO {app};
 GRANT UPDATE (listener_id, holder, state, number, secret, serial, issued_at, voided_at)
    ON tickets TO {app};

@@ -153,7 +153,7 @@ async def anew(session: AsyncSession, ask: Ask, now: datetime) -> None:
 
 async def known(session: AsyncSession, key: str) -> bool:
     """Whether this has been asked before, whatever the answer."""
-    return bool(await fetch(session, "SELECT FROM asks WHERE key = $1", key))
+    return bool(await fetch(session, "SELECT key FROM asks WHERE key = $1", key))
 
 
 async def answered(session: AsyncSession, key: str, now: datetime) -> bool:

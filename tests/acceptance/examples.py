@@ -19,7 +19,7 @@ from takings.spaces import hosts, spaces
 from tests import box_office
 from tests.acceptance.world import World
 from tests.stories import CLUBHOUSE
-from ticketing import door_keys, holds
+from ticketing import door_keys, holds, purchases
 from ticketing.wishes import TierWish
 from tipping import tabs, tips
 from tipping.tips import Wish
@@ -112,6 +112,23 @@ async def full(world: World) -> None:
     await box_office.run(runtime.database, runtime.now(), **named)
     told = {"now": runtime.now(), "run": "run_full", "quantity": 2}
     await box_office.claim(runtime.database, "full", **told)
+
+
+async def bookable(world: World) -> None:
+    database, now, run = world.runtime.database, world.runtime.now(), "run_sold"
+    tiers = (
+        TierWish("Seat", minor=1200, id="tier_sold"),
+        TierWish("Guest", "comp", 0, "tier_guest"),
+    )
+    await box_office.run(database, now, name=run, space=world.names["spc_one"], tiers=tiers)
+    await box_office.claim(database, "sold", listener="lis_zoe", now=now, run=run, quantity=2)
+
+
+async def bought(world: World) -> None:
+    runtime = world.runtime
+    found = await purchases.get(runtime.database, world.names["pur_one"])
+    world.box.pay(found.payment.intent_id if found.payment else None)
+    await world.heard()
 
 
 async def released(world: World) -> None:
@@ -231,6 +248,35 @@ STORY: Final = (
     Example("codes.end", "/v1/codes/code_one/end"),
     Example("quotas.one", "/v1/runs/run_counted/quota", before=counted),
     Example("quotas.watch", "/v1/runs/run_counted/quota/feed"),
+    Example(
+        "holds.claim",
+        "/v1/holds",
+        {"id": "hold_one", "run": "run_counted", "listener": "lis_yan", "quantity": 2},
+    ),
+    Example("holds.one", "/v1/holds/hold_one"),
+    Example("holds.extend", "/v1/holds/hold_one/extend", {"listener": "lis_yan"}),
+    Example("holds.release", "/v1/holds/hold_one/release", {"listener": "lis_yan"}),
+    Example(
+        "purchases.open",
+        "/v1/purchases",
+        {
+            "id": "pur_one",
+            "hold": "hold_sold",
+            "listener": "lis_zoe",
+            "holders": ["Zoe", "Yan"],
+            "surface": "intent",
+        },
+        before=bookable,
+    ),
+    Example("purchases.newest", "/v1/purchases", asked={"run": "run_sold", "limit": 1}),
+    Example(
+        "purchases.one", "/v1/purchases/pur_one", asked={"expand[]": "payment"}, before=bought
+    ),
+    Example(
+        "purchases.give",
+        "/v1/runs/run_sold/comps",
+        {"id": "pur_two", "tier": "tier_guest", "listener": "lis_ann", "quantity": 2},
+    ),
     Example(
         "waiting.join",
         "/v1/runs/run_full/waiting",

@@ -43,37 +43,39 @@ async def sold_to_many(runtime: Runtime, box: Sandbox, many: int) -> list[str]:
     return [ticket.id for one in made for ticket in one.tickets]
 
 
-async def test_of_a_cancelled_space_everybody_has_their_money_whatever_happens_meanwhile(
-    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database = runtime.database
-    await box_office.planned(runtime, size=80, tiers=TIERS)
+async def a_full_house(runtime: Runtime, box: Sandbox) -> str:
+    """60 tickets sold, some passed on, 5 given, 10 held, somebody waiting; and a payment to come.
+
+    Answers with its intent.  What another Space leaves pays Stripe's fees.
+    """
+    database, now = runtime.database, runtime.now()
     dear = (TierWish("Gala", "fixed", 90_000, "tier_gala"),)
-    other = {"space": "spc_other", "name": "run_other", "tiers": dear}
-    await box_office.planned(runtime, **other)  # what it leaves pays Stripe's fees
+    await box_office.planned(runtime, space="spc_other", name="run_other", tiers=dear)
     await box_office.bought(runtime, box, "gala", run="run_other")
-    owned = await sold_to_many(runtime, box, 60)
-    for ticket in owned[:10]:
+    await box_office.planned(runtime, size=80, tiers=TIERS)
+    for ticket in (await sold_to_many(runtime, box, 60))[:10]:
         who = (await tickets.get(database, ticket)).ticket.listener_id
         await tickets.transfer(database, ticket, Transfer("lis_friend"), listener=who)
-    wish = CompWish("pur_comp", "run_one", "tier_comp", "lis_guest", 5)
-    await comps.give(database, wish, now=runtime.now())
-    assert await box_office.claim(database, "undecided", now=runtime.now(), quantity=3) == "held"
+    await comps.give(
+        database, CompWish("pur_comp", "run_one", "tier_comp", "lis_guest", 5), now=now
+    )
+    for name, many in (("undecided", 3), ("rest", 6)):
+        assert await box_office.claim(database, name, now=now, quantity=many) == "held"
     late = await box_office.ordered(runtime, "late")
     assert late.payment is not None
-    for n in range(2):
-        rest = await box_office.claim(database, f"rest{n}", now=runtime.now(), quantity=6)
-        assert rest == ("held" if n == 0 else "sold_out")
     place = WaitWish("wait_one", "run_one", "lis_patient", 8, 8)
-    await waitlist.join(database, place, now=runtime.now())
+    await waitlist.join(database, place, now=now)
     assert await box_office.left(database) == (80, 10, 65)
+    return late.payment.intent_id or ""
 
-    await cancelled(runtime)
-    monkeypatch.setattr(cancellations, "BATCH", 20)
+
+async def killed_between_batches(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice somebody begins to call it off, and does not come to an end."""
+    database = runtime.database
     real, killed_at = database.run, iter([False, True, False, False, True])
 
     async def run(step: Any, *args: Any, **named: Any) -> Any:
-        if next(killed_at, False):  # between two batches
+        if next(killed_at, False):
             raise RuntimeError("killed")
         return await real(step, *args, **named)
 
@@ -84,7 +86,17 @@ async def test_of_a_cancelled_space_everybody_has_their_money_whatever_happens_m
                 await cancellations.carry(database, now=runtime.now())
             rows = await database.fetch("SELECT count(voided_at) AS n FROM tickets")
             assert rows[0].n == voided
-    box.pay(late.payment.intent_id)  # after the end, before anybody heard of it
+
+
+async def test_of_a_cancelled_space_everybody_has_their_money_whatever_happens_meanwhile(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = runtime.database
+    late = await a_full_house(runtime, box)
+    await cancelled(runtime)
+    monkeypatch.setattr(cancellations, "BATCH", 20)
+    await killed_between_batches(runtime, monkeypatch)
+    box.pay(late)  # before anybody could tell Stripe
     await stories.hear(runtime, box)
     found = await progress(database)
     assert (found.tickets, found.voided) == (65, 65)

@@ -80,7 +80,7 @@ async def test_tickets_are_listed_by_number_and_let_in_once(
     said = await cli("admit", text, *door, "--place", "hall 2", "--json")
     assert (said.code, said.json["ticket"], said.json["number"]) == (0, "tkt_ann_2", 2)
     assert_refused(await cli("admit", text, *door), "already_admitted", "north, hall 2")
-    assert_refused(await cli("admit", f"{text[:-1]}A", *door), "bad_pass", "pass")
+    assert_refused(await cli("admit", text[::-1], *door), "bad_pass", "pass")
     first, second = (await cli("tickets", run, "--json")).json["data"]
     assert (first["admitted_at"], second["door"]) == (None, "north")
     assert "north" in (await cli("tickets", run)).out

@@ -36,11 +36,11 @@ from takings.payments import cash, refunds
 from takings.policies.presets import PRESETS
 from takings.spaces import agreements
 from takings.spaces.agreements import Share
-from tests import authorised, stories
-from tests.acceptance import test_fees
+from tests import authorised, box_office, stories
+from tests.acceptance import test_fees, test_ticket_money
 
 ROOT = Path(__file__).parent.parent.parent
-FLOORS = ("api", "tipping", "takings")
+FLOORS = ("api", "tipping", "ticketing", "takings")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 
@@ -270,11 +270,19 @@ async def a_tab(runtime: Runtime, box: Sandbox) -> None:
     await stories.hear(runtime, box)
 
 
+async def a_ticket(runtime: Runtime, box: Sandbox) -> None:
+    """Ten euros for a ticket at three per cent, whose one host bears the card fee."""
+    await test_ticket_money.evening(runtime)
+    await box_office.bought(runtime, box, "zoe")
+    await stories.end(runtime, box)
+
+
 STORIES: dict[str, Callable[[Runtime, Sandbox], Awaitable[None]]] = {
     "a tip": a_tip,
     "a tab": a_tab,
     "a refund": a_refund,
     "a fee passed on": a_fee_passed_on,
+    "a ticket": a_ticket,
 }
 BOOKS = re.compile(r"<!-- books: (.+?) -->\s*```text\n(.*?)```", re.DOTALL)
 

@@ -1,9 +1,6 @@
 """kill -9 of the service while Stripe does what it asked: the same key finishes it, once."""
 
 import asyncio
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -13,37 +10,13 @@ import pytest
 from api.acts import HEADER
 from api.operations import REPLAYED
 from api.runtime import Runtime
-from api.settings import Settings, environment
+from api.settings import Settings
 from sandbox.control import Sandbox
 from takings.payments.asks import LEASE
-from tests import stories
+from tests import processes, stories
 from tests.acceptance.world import World, inside
-from tests.conftest import CONNECT_SECRET, ROOT, SECRET
 
 TIP = {"space": "spc_one", "listener": "lis_zoe", "amount": 500, "currency": "eur"}
-
-
-async def start(settings: Settings) -> tuple[asyncio.subprocess.Process, str]:
-    """A service in a process of its own, and its address."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "api.cli", "serve", "--port", "0"),
-        cwd=ROOT,
-        env=environment(
-            database_url=settings.database_url or "",
-            owner_url=settings.owner_url or "",
-            stripe_api_key=settings.stripe_api_key.get_secret_value(),
-            stripe_api_base=settings.stripe_api_base or "",
-            stripe_webhook_secrets=SECRET,
-            stripe_connect_secrets=CONNECT_SECRET,
-        ),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        while b"listening on" not in (line := await process.stdout.readline()):
-            assert line, "it did not start"
-    return process, line.decode().split()[-1]
 
 
 @pytest.fixture
@@ -61,7 +34,7 @@ async def test_a_service_killed_while_stripe_works_is_finished_once_by_the_same_
     headers = {HEADER: "one", "Authorization": world.client.headers["Authorization"]}
     tip = TIP | {"surface": "intent"}
 
-    process, url = await start(settings)
+    process, url = await processes.start(settings)
     box.faults.call("latency", "/v1/payment_intents", latency=1.0)
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
         sending = asyncio.create_task(client.post("/v1/tips", json=tip))
@@ -69,8 +42,7 @@ async def test_a_service_killed_while_stripe_works_is_finished_once_by_the_same_
             assert not sending.done()
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)  # the call is on its way
-        os.kill(process.pid, signal.SIGKILL)
-        await process.wait()
+        await processes.kill(process)
         with pytest.raises(httpx.TransportError):
             await sending
     async with asyncio.timeout(30):

@@ -10,10 +10,11 @@ import pytest
 from api.runtime import Runtime
 from api.settlement import SETTLEMENT
 from sandbox.control import Sandbox
+from takings.database import Database
 from takings.errors import TakingsError
 from takings.payments import objects, webhooks
 from tests import box_office, stories
-from tests.conftest import PROVE
+from tests.conftest import PROVE, Fresh
 from ticketing import endings, holds, purchases
 from ticketing.purchases import Bought, PurchaseWish
 
@@ -57,7 +58,7 @@ async def test_payment_and_expiry_in_the_same_instant_leave_a_ticket_or_all_the_
         if first == "the expiry":
             await holds.sweep(database, now=stories.later(minutes=40))
         for one in bought:
-            if first == "the payment" or chance.random() < 0.5:  # noqa: PLR2004 - half of them
+            if first == "the payment" or chance.random() < 0.5:
                 box.pay(one.payment.intent_id if one.payment else None)
         acts = [hear(runtime, box), lapse(runtime), lapse(runtime)]
         chance.shuffle(acts)
@@ -76,8 +77,8 @@ async def test_payment_and_expiry_in_the_same_instant_leave_a_ticket_or_all_the_
 
 ENDS = """
 SELECT b.id, h.state, p.state AS payment, t.state AS ticket,
-       (p.state, h.state, t.state) IN (('paid', 'sold', 'valid'), ('cancelled', 'expired', 'pending'))
-         AS good
+       (p.state, h.state, t.state) IN (
+         ('paid', 'sold', 'valid'), ('cancelled', 'expired', 'pending')) AS good
   FROM purchases b JOIN holds h ON h.id = b.hold_id JOIN payments p ON p.id = b.payment_id
   JOIN tickets t ON t.purchase_id = b.id
 """
@@ -105,7 +106,7 @@ async def test_of_twenty_purchases_of_one_hold_one_is_opened(
 async def test_a_hold_is_never_freed_while_its_payment_is_being_opened(
     runtime: Runtime, box: Sandbox
 ) -> None:
-    """Release and purchase at the same time: one of them wins, and no payment floats without one."""
+    """Release and purchase at the same time: no payment is open for a hold that is over."""
     database = runtime.database
     await box_office.run(database, runtime.now(), size=1000)
     for n in range(ROUNDS):
@@ -123,6 +124,29 @@ async def test_a_hold_is_never_freed_while_its_payment_is_being_opened(
     rows = await database.fetch(FLOATING)
     assert rows == []
     assert box.calls("POST", "/v1/payment_intents")
+
+
+LAW = "h.state = 'expiring' OR h.state = 'held' AND NOT h.paying"
+
+
+@pytest.mark.parametrize("law", ["on", "off"])
+async def test_a_hold_that_is_being_paid_is_not_freed_whoever_wants_to(
+    runtime: Runtime, fresh: Fresh, law: str
+) -> None:
+    """Control: without the law in free_holds somebody pays for a seat that another one takes."""
+    database = runtime.database
+    await box_office.run(database, runtime.now(), size=1)
+    await box_office.claim(database, "zoe", now=runtime.now())
+    await opened(runtime, "zoe")
+    if law == "off":
+        async with Database(fresh.owner) as owner:
+            (found,) = await owner.fetch("SELECT pg_get_functiondef('free_holds'::regproc) AS f")
+            assert LAW in found.f
+            await owner.fetch(found.f.replace(LAW, "h.state IN ('held', 'expiring')"))
+    freed = await holds.free(database, "run_one", "hold_zoe", now=runtime.now())
+    assert (freed, await database.fetch(FLOATING) != []) == (
+        (0, False) if law == "on" else (1, True)
+    )
 
 
 FLOATING = """

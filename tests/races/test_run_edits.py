@@ -1,11 +1,14 @@
 """Runs that are edited while they sell: never smaller than what is taken, whoever comes first."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from takings.database import Database
+from takings.database import Database, fetch
 from takings.errors import TakingsError
 from tests import box_office, stories
 from tests.box_office import claim, left
@@ -109,3 +112,42 @@ async def test_a_space_is_capped_while_its_runs_open_and_sell_and_every_ticket_c
     assert held == rows[0].n
     assert quota is not None
     assert held <= quota
+
+
+async def capped_while_a_run_opens_and_sells(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int | None, int, int]:
+    """What the Space's pool says after it was made while a run came to be and sold two."""
+    await stories.room(database, NOW)
+    looked, sold = asyncio.Event(), asyncio.Event()
+
+    async def slowly(session: AsyncSession, sql: str, *args: Any) -> Any:
+        found = await fetch(session, sql, *args)
+        if sql == pools.RUNS:
+            looked.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(sold.wait(), 1)
+        return found
+
+    async def sell() -> None:
+        await looked.wait()
+        await box_office.run(database, NOW)
+        assert await claim(database, "a", quantity=2, now=NOW) == "held"
+        sold.set()
+
+    monkeypatch.setattr(pools, "fetch", slowly)
+    await asyncio.gather(pools.cap_space(database, "spc_one", 5, now=NOW), sell())
+    return await left(database, "space:spc_one")
+
+
+async def test_a_run_that_opens_while_its_space_is_capped_is_counted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await capped_while_a_run_opens_and_sells(database, monkeypatch) == (5, 2, 0)
+
+
+async def test_control_without_the_spaces_lock_it_is_not(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "SPACE", pools.SPACE.replace("FOR UPDATE", ""))
+    assert await capped_while_a_run_opens_and_sells(database, monkeypatch) == (5, 0, 0)

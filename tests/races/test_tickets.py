@@ -100,12 +100,27 @@ async def used_and_given_back(runtime: Runtime, box: Sandbox) -> int:
     return both
 
 
+@pytest.fixture
+def door_is_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has seen that a ticket is not used yet takes their time from there."""
+    used = tickets.admissions.used
+
+    async def slowly(session: Any, ticket_id: str) -> Any:
+        found = await used(session, ticket_id)
+        await asyncio.sleep(0.02)
+        return found
+
+    monkeypatch.setattr(tickets.admissions, "used", slowly)
+
+
+@pytest.mark.usefixtures("door_is_quicker")
 async def test_a_ticket_is_used_or_given_back_and_never_both(
     runtime: Runtime, box: Sandbox
 ) -> None:
     assert await used_and_given_back(runtime, box) == 0
 
 
+@pytest.mark.usefixtures("door_is_quicker")
 async def test_control_without_the_tickets_lock_some_are_used_and_given_back(
     runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,13 +128,5 @@ async def test_control_without_the_tickets_lock_some_are_used_and_given_back(
         ticket: Ticket = await session.get_one(Ticket, ticket_id)
         return ticket
 
-    used = tickets.admissions.used
-
-    async def slowly(session: Any, ticket_id: str) -> Any:
-        found = await used(session, ticket_id)
-        await asyncio.sleep(0.05)  # the door is quicker
-        return found
-
     monkeypatch.setattr(tickets, "lock", unlocked)
-    monkeypatch.setattr(tickets.admissions, "used", slowly)
     assert await used_and_given_back(runtime, box) > 0
