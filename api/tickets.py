@@ -13,7 +13,7 @@ from api.schemas.common import Listing
 from api.schemas.tickets import ReturnInput, Ticket, TicketFilter, TransferInput
 from takings.errors import NotFound
 from takings.records import BadId
-from ticketing import admissions, returns, tables, tickets
+from ticketing import admissions, returns, sale_tables, tickets
 
 router = operations.router("tickets")
 
@@ -58,10 +58,10 @@ async def refund(here: Here, id: Id, given: ReturnInput) -> Ticket:  # noqa: A00
 
 async def _newest(session: AsyncSession, asked: TicketFilter) -> Listing[Ticket]:
     by = {
-        col(tables.Ticket.run_id): asked.run,
-        col(tables.Ticket.listener_id): asked.listener,
-        col(tables.Ticket.purchase_id): asked.purchase,
+        col(sale_tables.Ticket.run_id): asked.run,
+        col(sale_tables.Ticket.listener_id): asked.listener,
+        col(sale_tables.Ticket.purchase_id): asked.purchase,
     }
-    page = await pages.newest(session, tickets.EVERY, tables.Ticket, asked, filters=by)
+    page = await pages.newest(session, tickets.EVERY, sale_tables.Ticket, asked, filters=by)
     shown = [Ticket.of(tickets.Issued(*row)) for row in page.rows]
     return Listing(data=shown, has_more=page.has_more, url="/v1/tickets")

@@ -14,6 +14,7 @@ import takings.payments.tables
 import takings.policies.tables
 import takings.spaces.tables
 import ticketing.door_tables
+import ticketing.sale_tables
 import ticketing.tables
 import tipping.tables
 from takings.records import Row
@@ -25,6 +26,7 @@ MODELS = (  # named, so that what only has to be imported is not imported for no
     takings.policies.tables,
     takings.spaces.tables,
     ticketing.door_tables,
+    ticketing.sale_tables,
     ticketing.tables,
     tipping.tables,
 )

@@ -41,7 +41,7 @@ class Stage:
 
     server: Server
     template: str
-    bug: tuple[str, str, str] | None = None
+    bug: tuple[str, ...] = ()
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     clean: bool = False
@@ -57,12 +57,12 @@ class Stage:
         return asyncio.run_coroutine_threadsafe(act, self.loop).result(timeout=120)
 
     async def open(self) -> None:
-        """Everything anew."""
+        """Make everything anew."""
         await self.stack.aclose()
         name = f"stage_{os.getpid()}"
         await self.server.create(name, template=self.template)
         self.stack.push_async_callback(self.server.drop, name)
-        if self.bug is not None:
+        if self.bug:
             await plant(self.server.url(name, "owner"), *self.bug)
         self.box = await self.stack.enter_async_context(sandbox.running())
         database = await self.stack.enter_async_context(Database(self.server.url(name, "app")))

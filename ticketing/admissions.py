@@ -21,7 +21,8 @@ from takings.spaces import spaces
 from ticketing import door_keys, passes
 from ticketing.door_tables import Admission
 from ticketing.passes import BadPass, Pass
-from ticketing.tables import Ticket, Tier
+from ticketing.sale_tables import Ticket
+from ticketing.tables import Tier
 
 
 class AlreadyAdmitted(Conflict):

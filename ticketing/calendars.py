@@ -14,7 +14,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings.errors import Conflict, NotFound
 from takings.spaces import spaces
 from takings.spaces.tables import Space
-from ticketing.tables import Run, Ticket, Tier
+from ticketing.sale_tables import Ticket
+from ticketing.tables import Run, Tier
 
 LASTS: Final = timedelta(hours=1)
 """How long a Space is taken to last until it has ended: nobody says so before."""

@@ -14,7 +14,8 @@ from takings.money import Money
 from ticketing import holds, purchases, sales
 from ticketing.holds import Claim, Held
 from ticketing.purchases import Bought, HoldersDoNotMatch, PurchaseDiffers
-from ticketing.tables import Purchase, Tier
+from ticketing.sale_tables import Purchase
+from ticketing.tables import Tier
 
 
 class NotAComp(Refused):

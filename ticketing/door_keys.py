@@ -18,7 +18,7 @@ from takings.errors import NotFound
 from ticketing import passes
 from ticketing.door_tables import SigningKey
 from ticketing.passes import Pass
-from ticketing.tables import Ticket
+from ticketing.sale_tables import Ticket
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from takings.spaces import spaces
 from ticketing import admissions, door_keys, passes
 from ticketing.door_tables import AdmissionConflict
 from ticketing.passes import BadPass, Pass
-from ticketing.tables import Ticket
+from ticketing.sale_tables import Ticket
 
 Turn = tuple[datetime, str]
 

@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from takings.errors import Conflict, Invalid
-from ticketing.tables import Ticket
+from ticketing.sale_tables import Ticket
 
 HEAD: Final = struct.Struct(">B4sII8s")
 VERSION: Final = 1

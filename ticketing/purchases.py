@@ -31,8 +31,9 @@ from takings.policies import policies
 from takings.policies.rules import BelowMinimum
 from ticketing import sales
 from ticketing.holds import HoldOver, NotYourHold
+from ticketing.sale_tables import Purchase, Ticket
 from ticketing.sales import SETTLEMENT
-from ticketing.tables import Hold, Purchase, Run, Ticket
+from ticketing.tables import Hold, Run
 
 PAGE_OPEN: Final = timedelta(minutes=31)
 """How long Stripe's page can be paid, and the hold lasts with it: Stripe's least, and a minute."""

@@ -25,7 +25,7 @@ from takings.payments import asks, refunds
 from takings.payments.asks import Ask, InFlight
 from takings.payments.stripe import Stripe, StripeRefused
 from ticketing import tickets
-from ticketing.tables import Ticket
+from ticketing.sale_tables import Ticket
 from ticketing.tickets import Issued
 
 BATCH: Final = 50

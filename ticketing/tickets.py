@@ -20,7 +20,8 @@ from takings.database import Database, fetch
 from takings.errors import Conflict, NotFound, Refused
 from ticketing import admissions
 from ticketing.admissions import TicketVoid
-from ticketing.tables import Run, Ticket, TicketRefund
+from ticketing.sale_tables import Ticket, TicketRefund
+from ticketing.tables import Run
 
 SECRET_BYTES: Final = 16
 

@@ -10,7 +10,7 @@ from ticketing import admissions, doors, passes
 from ticketing.door_keys import DoorKey
 from ticketing.door_tables import AdmissionConflict
 from ticketing.doors import DoorTicket, Judged, Use
-from ticketing.tables import Ticket
+from ticketing.sale_tables import Ticket
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 QR: Final = "what the ticket's QR code says"

@@ -8,7 +8,7 @@ from api.schemas.common import Input, Minor, Output, OwnId, Paging, Seconds, Tex
 from api.schemas.holds import Quantity
 from api.schemas.payments import Payment
 from api.schemas.tips import Back, Card, Customer, How, Listener
-from ticketing import comps, purchases, tables
+from ticketing import comps, purchases, sale_tables
 
 Holders = Annotated[
     list[Text], Field(max_length=100, description="who will come, one for each ticket, or none")
@@ -72,7 +72,7 @@ class PurchasedTicket(Output):
     number: int | None
 
     @classmethod
-    def of(cls, ticket: tables.Ticket) -> Self:
+    def of(cls, ticket: sale_tables.Ticket) -> Self:
         """The ticket as its purchase shows it."""
         return cls(
             id=ticket.id,

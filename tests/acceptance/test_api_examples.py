@@ -169,7 +169,7 @@ def codes(said: document.Operation) -> dict[str, set[str]]:
     return {
         status: set(answer["content"]["application/problem+json"]["examples"])
         for status, answer in said["responses"].items()
-        if not status.startswith("2")
+        if int(status) >= 400
     }
 
 

@@ -1,6 +1,6 @@
 """Whatever listeners, hosts, Stripe, the clock and the worker do next: both offices agree.
 
-A Hypothesis machine makes plays up, and plays each in the service and in one on paper
+A Hypothesis machine (``box_machine``) makes plays up, and plays each in the service and on paper
 (``paper_office``): after every act both say the same of every pool, hold, purchase, ticket and
 place in line.  At the end time passes until nothing is due: every listener has a ticket or all of
 their money, at Stripe as in our books, and nothing stays held.  The controls are bugs, planted in
@@ -8,484 +8,80 @@ the database.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from datetime import timedelta
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import run_state_machine_as_test
 
-from api import worker
-from api.settlement import SETTLEMENT
 from takings.embedded import Server
-from takings.errors import TakingsError
-from takings.ledger import checks
-from takings.payments import payments
-from takings.spaces import spaces
-from tests import stories
-from tests.box_stage import MONEY, TOLD, Stage
+from tests.box_machine import Machine
+from tests.box_stage import Stage
 from tests.conftest import PROVE
-from tests.paper_pools import Hold, Purchase, Run, Ticket
-from ticketing import (
-    admissions,
-    comps,
-    door_keys,
-    endings,
-    holds,
-    pools,
-    purchases,
-    returns,
-    runs,
-    tickets,
-    tiers,
-    waitlist,
-)
-from ticketing.admissions import AdmissionWish
-from ticketing.checks import CHECKS
-from ticketing.comps import CompWish
-from ticketing.holds import Claim
-from ticketing.purchases import PurchaseWish
-from ticketing.tickets import Transfer
-from ticketing.waitlist import WaitWish
-
-Thing = TypeVar("Thing")
+from ticketing import endings
 
 PARTS, PLAYS, ACTS = (25, 20, 60) if PROVE else (1, 20, 25)
 SEED = 20261120
 
-LISTENERS = st.sampled_from(("lis_zoe", "lis_yan", "lis_xia", "lis_wim"))
-QUANTITIES = st.integers(1, 3)
-PICKS = st.integers(0, 59)
-TIERS = st.sampled_from((None, None, None, 0, 1, 2, 3))
-CODES = st.sampled_from((None, None, None, "HALF", "GIFT", "NONE"))
-SELDOM = st.integers(0, 5).map(lambda n: n == 5)
+Staged = Callable[..., Stage]
 
 
-class Machine(RuleBasedStateMachine):
-    """One play: its rules are what may happen next."""
+@pytest.fixture
+async def staged(
+    server: Server, template: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Staged]:
+    """A stage, with or without a planted bug."""
+    monkeypatch.setattr(endings, "BATCH", 1)  # of several, which ends first is anybody's guess
+    stages: list[Stage] = []
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self.stage = stage
-        self.office = stage.do(stage.begin())
-        self.database, self.box = stage.runtime.database, stage.box
-        self.passes: list[tuple[Ticket, int, str]] = []
-        self.ids: dict[str, str] = {}
-        self.n = 0
-        self.whole = True
+    def make(*bug: str) -> Stage:
+        stages.append(Stage(server, template, bug))
+        return stages[-1]
 
-    # -- how a play goes ------------------------------------------------------------------------
+    yield make
+    for stage in stages:
+        await stage.stack.aclose()
 
-    def act(self, said: str, act: Coroutine[Any, Any, Any], says: Callable[[Any], str]) -> None:
-        """The service answers what is said on paper."""
-        self.whole = False
-        assert self.stage.do(answer(act, says)) == said
-        self.stage.seen[said.partition(" ")[0]] += 1
 
-    def later(self, seconds: int = 1) -> None:
-        """Time passes, here and at Stripe; no two instants are of the same microsecond."""
-        self.n += 1
-        now = self.office.now.replace(microsecond=self.n) + timedelta(seconds=seconds)
-        self.office.now, self.stage.now = now, now
-        self.stage.do(soon(self.box.advance, seconds))
-
-    def new(self, kind: str) -> str:
-        """An id."""
-        self.later()
-        return f"{self.office.name}_{kind}_{self.n:04}"
-
-    def run_of(self, pick: int) -> Run:
-        """A run: nearly always the first."""
-        return self.office.runs[pick % 6 == 0]
-
-    @invariant()
-    def both_offices_agree(self) -> None:
-        """Of everything, and the service's own checks find nothing."""
-        rows, guilty = self.stage.do(self._rows())
-        self.ids = {row.name: row.id for row in rows}
-        self.whole = False
-        assert {row.name: row.said for row in rows} == self.office.told()
-        assert guilty == {}
-        self.whole = True
-
-    async def _rows(self) -> tuple[Sequence[Any], dict[str, Any]]:
-        rows = await self.database.fetch(TOLD, self.office.name)
-        async with self.database.transaction() as session:
-            found = [one async for one in checks.run(session, CHECKS)]
-        return rows, {one.check.name: one.guilty for one in found if not one.holds}
-
-    # -- who wants a ticket ---------------------------------------------------------------------
-
-    @rule(
-        pick=PICKS,
-        who=LISTENERS,
-        many=QUANTITIES,
-        some=SELDOM,
-        tier=TIERS,
-        code=CODES,
-        again=SELDOM,
-    )
-    def claim(
-        self,
-        pick: int,
-        who: str,
-        many: int,
-        some: bool,
-        tier: int | None,
-        code: str | None,
-        again: bool,
-    ) -> None:
-        run, name = self.run_of(pick), self.new("hold")
-        step = None if tier is None else run.tiers[tier % len(run.tiers)]
-        least = 1 if some else many
-        said = self.office.claim(name, run, who, many, least, step, code)
-        wish = Claim(name, run.id, who, many, least, step.id if step else None, code)
-        for _ in range(1 + again):
-            self.act(said, holds.claim(self.database, wish, now=self.office.now), seats)
-            if name not in self.office.holds:
-                return
-
-    def held(self, pick: int) -> Hold:
-        """A hold: mostly one that takes something."""
-        all_of = list(self.office.holds.values())
-        return chosen(pick, [one for one in all_of if one.state == "held"], all_of)
-
-    @precondition(lambda self: self.office.holds)
-    @rule(pick=PICKS, stranger=SELDOM)
-    def extend(self, pick: int, stranger: bool) -> None:
-        self.later()
-        hold = self.held(pick)
-        who = "lis_eve" if stranger else hold.listener
-        act = holds.extend(self.database, self.ids[hold.name], who)
-        self.act(self.office.extend(hold, who), act, state)
-
-    @precondition(lambda self: self.office.holds)
-    @rule(pick=PICKS, stranger=SELDOM)
-    def release(self, pick: int, stranger: bool) -> None:
-        self.later()
-        hold = self.held(pick)
-        who = "lis_eve" if stranger else hold.listener
-        said = self.office.release(hold, who)
-        act = holds.release(self.database, self.ids[hold.name], who, now=self.office.now)
-        self.act(said, act, state)
-
-    @rule(who=LISTENERS, many=QUANTITIES, some=SELDOM, tier=TIERS)
-    def join(self, who: str, many: int, some: bool, tier: int | None) -> None:
-        run, name = self.office.runs[0], self.new("wait")
-        step = None if tier is None else run.tiers[tier]
-        least = 1 if some else many
-        said = self.office.join(name, run, who, many, least, step)
-        wish = WaitWish(name, run.id, who, many, least, step.id if step else None)
-        self.act(said, waitlist.join(self.database, wish, now=self.office.now), state)
-
-    @precondition(lambda self: self.office.places)
-    @rule(pick=PICKS)
-    def leave(self, pick: int) -> None:
-        self.later()
-        place = chosen(pick, [], list(self.office.places.values()))
-        said = self.office.leave(place)
-        self.act(said, waitlist.leave(self.database, place.id, now=self.office.now), state)
-
-    # -- who pays -------------------------------------------------------------------------------
-
-    @precondition(lambda self: self.office.holds)
-    @rule(pick=PICKS, stranger=SELDOM)
-    def buy(self, pick: int, stranger: bool) -> None:
-        hold, name = self.held(pick), self.new("pur")
-        who = "lis_eve" if stranger else hold.listener
-        said = self.office.buy(name, hold, who)
-        wish = PurchaseWish(name, self.ids[hold.name], who, surface="intent")
-        now = self.office.now
-        self.act(
-            said, purchases.open(self.database, self.stage.runtime.stripe, wish, now=now), state
-        )
-
-    def payable(self) -> list[Purchase]:
-        """What Stripe would take money for, whatever we believe."""
-        return [one for one in self.office.purchases.values() if one.at_stripe == "open"]
-
-    @precondition(payable)
-    @rule(pick=PICKS, heard=st.booleans())
-    def pay(self, pick: int, heard: bool) -> None:
-        self.hear()
-        purchase = chosen(pick, [], self.payable())
-        purchase.at_stripe = "paid"
-        self.office.unheard.append(purchase)
-        self.stage.do(self._pay(purchase))
-        if heard:
-            self.hear()
-        self.stage.seen[f"paid when {purchase.state}"] += 1
-
-    async def _pay(self, purchase: Purchase) -> None:
-        self.box.pay(await self._intent(purchase))
-
-    async def _intent(self, purchase: Purchase) -> str:
-        found = await purchases.get(self.database, purchase.id)
-        assert found.payment is not None
-        return found.payment.intent_id or ""
-
-    @precondition(payable)
-    @rule(pick=PICKS)
-    def end_at_stripe(self, pick: int) -> None:
-        """Somebody ends a payment there."""
-        self.hear()
-        purchase = chosen(pick, [], self.payable())
-        purchase.at_stripe = "over"
-        self.office.unheard.append(purchase)
-        self.stage.do(self._end(purchase))
-
-    async def _end(self, purchase: Purchase) -> None:
-        told = {"id": await self._intent(purchase)}
-        await self.stage.runtime.stripe.ask(
-            "payment_intents.cancel", told, f"by hand:{purchase.id}"
-        )
-
-    @precondition(payable)
-    @rule(pick=PICKS)
-    def lose_sight(self, pick: int) -> None:
-        """We believe that a payment is over, and at Stripe it can still be paid."""
-        self.hear()
-        purchase = chosen(pick, [], self.payable())
-        self.office.over(purchase)
-        self.stage.do(self._lose(purchase))
-
-    async def _lose(self, purchase: Purchase) -> None:
-        found = await purchases.get(self.database, purchase.id)
-        assert found.payment is not None
-        over = [found.payment.id]
-        await self.database.run(payments.cancel, over, SETTLEMENT, self.office.now)
-
-    @rule()
-    def hear(self) -> None:
-        self.later()
-        self.office.hear()
-        self.stage.do(self.stage.hear(self.office.now))
-
-    # -- who has a ticket -----------------------------------------------------------------------
-
-    def ticket(self, pick: int) -> Ticket:
-        """A ticket: mostly a valid one."""
-        all_of = self.office.tickets
-        return chosen(pick, [one for one in all_of if one.state == "valid"], all_of)
-
-    @precondition(lambda self: self.office.tickets)
-    @rule(pick=PICKS, to=LISTENERS, stranger=SELDOM)
-    def transfer(self, pick: int, to: str, stranger: bool) -> None:
-        self.later()
-        ticket = self.ticket(pick)
-        who = "lis_eve" if stranger else ticket.listener
-        said, name = self.office.transfer(ticket, who, to), self.ids[ticket.name]
-        act = tickets.transfer(self.database, name, Transfer(to), listener=who)
-        self.act(said, act, of_ticket)
-
-    @precondition(lambda self: self.office.tickets)
-    @rule(pick=PICKS, stranger=SELDOM)
-    def give_back(self, pick: int, stranger: bool) -> None:
-        self.later()
-        ticket, now = self.ticket(pick), self.office.now
-        who = "lis_eve" if stranger else ticket.listener
-        said, name = self.office.give_back(ticket, who), self.ids[ticket.name]
-        door = self.stage.runtime.stripe
-        act = returns.give_back(self.database, door, name, listener=who, now=now)
-        self.act(said, act, of_ticket)
-
-    @precondition(lambda self: self.office.tickets)
-    @rule(pick=PICKS)
-    def print_pass(self, pick: int) -> None:
-        self.later()
-        ticket = self.ticket(pick)
-        if ticket.state == "valid":
-            sign = self.database.run(door_keys.sign, self.ids[ticket.name], now=self.office.now)
-            self.passes.append((ticket, ticket.serial, self.stage.do(sign)))
-
-    @precondition(lambda self: self.passes)
-    @rule(pick=PICKS)
-    def scan(self, pick: int) -> None:
-        """At the door: also passes of before, and twice."""
-        name = self.new("adm")
-        ticket, serial, text = chosen(pick, [], self.passes)
-        said = self.office.admit(ticket, serial)
-        wish = AdmissionWish(name, text, self.office.name, "north")
-        act = admissions.admit(self.database, wish, now=self.office.now)
-        self.act(said, act, lambda _: "admitted")
-
-    # -- the house ------------------------------------------------------------------------------
-
-    @rule(who=LISTENERS, many=QUANTITIES)
-    def give(self, who: str, many: int) -> None:
-        run, name = self.office.runs[0], self.new("pur")
-        said = self.office.give(name, run, run.tiers[3], who, many)
-        wish = CompWish(name, run.id, run.tiers[3].id, who, many)
-        self.act(said, comps.give(self.database, wish, now=self.office.now), state)
-
-    @rule(pick=PICKS, size=st.integers(1, 8))
-    def resize(self, pick: int, size: int) -> None:
-        self.later()
-        run = self.run_of(pick)
-        said = self.office.resize(run, size)
-        act = runs.edit(self.database, run.id, {"size": size}, now=self.office.now)
-        self.act(said, act, edited)
-
-    @rule(capacity=st.integers(1, 9))
-    def cap(self, capacity: int) -> None:
-        self.later()
-        said = self.office.cap(capacity)
-        now = self.office.now
-        self.act(said, pools.cap_space(self.database, self.office.name, capacity, now=now), edited)
-
-    @rule(pick=PICKS, minor=st.sampled_from((600, 800, 1200)))
-    def reprice(self, pick: int, minor: int) -> None:
-        self.later()
-        run = self.run_of(pick)
-        tier = run.tiers[-1] if len(run.tiers) == 1 else run.tiers[pick % 2]
-        said = self.office.reprice(run, tier, minor)
-        change = {"minor": minor}
-        act = tiers.edit(self.database, run.id, tier.id, change, now=self.office.now)
-        self.act(said, act, edited)
-
-    @rule(hours=st.integers(-1, 9))
-    def reschedule(self, hours: int) -> None:
-        self.later()
-        start, now = self.office.now + timedelta(hours=hours), self.office.now
-        said = self.office.reschedule(start)
-        act = spaces.reschedule(self.database, self.office.name, start, now=now)
-        self.act(said, act, state)
-
-    @rule(to=st.sampled_from(("live", "ended", "cancelled")), really=SELDOM)
-    def move(self, to: Any, really: bool) -> None:
-        """Rather seldom, for most plays are over then."""
-        self.later()
-        if not really and to != "live":
-            return
-        said = self.office.move(to)
-        act = spaces.move(self.database, self.office.name, to, now=self.office.now)
-        self.act(said, act, state)
-
-    # -- time, and the worker -------------------------------------------------------------------
-
-    @rule(minutes=st.sampled_from((1, 11, 32, 61, 200)))
-    def time_passes(self, minutes: int) -> None:
-        self.later(minutes * 60)
-
-    @rule()
-    def sweep(self) -> None:
-        self.later()
-        self.office.sweep_all()
-        self.stage.do(holds.sweep(self.database, now=self.office.now))
-
-    @rule()
-    def end_one(self) -> None:
-        self.later()
-        self.office.end_one()
-        door = self.stage.runtime.stripe
-        self.stage.do(endings.carry(self.database, door, now=self.office.now))
-
-    @rule()
-    def work(self) -> None:
-        self.later()
-        self.hear()
-        self.office.work()
-        self.stage.do(worker.drain(self.stage.runtime, self.office.now))
-
-    # -- how a play ends ------------------------------------------------------------------------
-
-    def teardown(self) -> None:
-        """Time passes until nothing is due: nothing is held, nobody's money is missing."""
-        if not self.whole:
-            return
-        while self.office.now < self.office.starts_at + timedelta(hours=3) or any(
-            one.state in ("held", "expiring") for one in self.office.holds.values()
-        ):
-            self.later(3 * 3600)
-            self.work()
-        for _ in range(2):
-            self.work()
-            self.both_offices_agree()
-        self.whole = False
-        assert self.stage.do(self._missing()) == []
-        assert self.stage.do(stories.guilty(self.database)) == {}
-        self.stage.clean = True
-
-    async def _missing(self) -> list[str]:
-        """Whoever has paid Stripe more than their tickets cost, or less."""
-        state, kept = self.box.state, await self.database.fetch(MONEY, self.office.name)
-        paid = {row.intent_id: 0 for row in kept}
-        for charge in state.table("charge").rows:
-            if charge["payment_intent"] in paid and charge["paid"]:
-                back = charge["amount_refunded"]
-                paid[charge["payment_intent"]] += charge["amount"] - back
-        return [row.listener for row in kept if paid[row.intent_id] != (row.kept or 0)]
-
-
-def chosen(pick: int, good: Sequence[Thing], every: Sequence[Thing]) -> Thing:
-    """One of the good, where there are any, and sometimes one of all."""
-    some = every if not good or pick % 6 == 0 else good
-    return some[pick // 6 % len(some)]
-
-
-async def answer(act: Coroutine[Any, Any, Any], says: Callable[[Any], str]) -> str:
-    """What comes of it, or the code of the refusal."""
-    try:
-        return says(await act)
-    except TakingsError as error:
-        return error.code
-
-
-async def soon(act: Callable[..., Any], *args: Any) -> Any:
-    return act(*args)
-
-
-def state(found: Any) -> str:
-    return str(found.state)
-
-
-def seats(held: holds.Held) -> str:
-    return f"{held.quantity} of {held.tier}"
-
-
-def of_ticket(found: tickets.Issued) -> str:
-    return found.ticket.state
-
-
-def edited(_: Any) -> str:
-    return "edited"
-
-
-def plan(plays: int, acts: int, *phases: Phase) -> settings:
-    return settings(
+async def played(stage: Stage, part: int, plays: int, *phases: Phase) -> None:
+    """Plays, each of some acts; which ones says the part."""
+    how = settings(
         max_examples=plays,
-        stateful_step_count=acts,
+        stateful_step_count=ACTS,
         phases=phases,
         deadline=None,
         database=None,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-
-
-@asynccontextmanager
-async def staged(server: Server, template: str, **named: Any) -> AsyncIterator[Stage]:
-    stage = Stage(server, template, **named)
-    async with stage.stack:
-        yield stage
+    machine = seed(SEED + part)(lambda: Machine(stage))
+    await asyncio.to_thread(run_state_machine_as_test, machine, settings=how)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-async def test_whatever_happens_next_the_box_office_does_what_is_right(
-    server: Server, template: str, monkeypatch: pytest.MonkeyPatch, part: int
-) -> None:
-    monkeypatch.setattr(endings, "BATCH", 1)  # of several the first to end is anybody's guess
-    async with staged(server, template) as stage:
-        machine = seed(SEED + part)(lambda: Machine(stage))
-        how = plan(PLAYS, ACTS, Phase.generate, Phase.shrink)
-        await asyncio.to_thread(run_state_machine_as_test, machine, settings=how)
-        print(stage.seen)
+async def test_whatever_happens_next_both_offices_agree(staged: Staged, part: int) -> None:
+    stage = staged()
+    await played(stage, part, PLAYS, Phase.generate, Phase.shrink)
+    assert stage.plays >= PLAYS
+    print(sorted(stage.seen.items()))
+
+
+BUGS = {
+    "what is freed is not counted": (
+        "free_holds",
+        "PERFORM count_tickets(wanted, gone.tiers, gone.codes, gone.helds, gone.solds);",
+        "",
+    ),
+    "who pays late is always seated": ("sell_tickets", "AND room >= p.quantity", ""),
+    "who waits is passed over": ("void_tickets", "PERFORM offer_tickets(wanted, moment);", ""),
+    "a listener may have any number": ("claim_tickets", "given := least(given, most);", ""),
+    "nothing is owed": ("void_tickets", "WHERE v.minor > 0", "WHERE v.minor > 600"),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
+async def test_control_a_planted_bug_is_found(staged: Staged, bug: tuple[str, str, str]) -> None:
+    stage = staged(*bug)
+    with pytest.raises(AssertionError):
+        await played(stage, 0, 100, Phase.generate)
+    print(stage.plays)

@@ -151,8 +151,13 @@ async def test_control_without_the_look_and_the_unique_id_a_claim_has_many_effec
 HOLD_S = 60
 
 
-async def comings_and_goings(database: Database, turn: int, now: datetime) -> datetime:
-    """Claims, releases, purchases, extensions and sweeps at once, while the clock goes on."""
+VOID = "SELECT void_tickets('run_one', ARRAY['tkt_' || $1 || '_1'], 'asked', $2)"
+
+
+async def comings_and_goings(
+    database: Database, turn: int, now: datetime, bought: list[str]
+) -> datetime:
+    """Claims, releases, purchases, refunds and sweeps at once, while the clock goes on."""
     chance, sweeping = Random(turn), asyncio.Semaphore(2)  # noqa: S311 - it has to replay
 
     async def buyer(name: str) -> None:
@@ -165,8 +170,11 @@ async def comings_and_goings(database: Database, turn: int, now: datetime) -> da
             hold, listener = f"hold_{name}", f"lis_{name}"
             if ends == "release":
                 await holds.release(database, hold, listener, now=now)
-            elif ends == "buy" and turn % 4 == 0:
+            elif ends == "buy" and len(bought) < SIZE // 2:
+                bought.append(name)
                 await box_office.sold(database, [name], now)
+            elif ends == "buy":
+                await database.fetch(VOID, bought.pop(0), now)
             elif ends == "extend":
                 await holds.extend(database, hold, listener)
 
@@ -201,11 +209,11 @@ SELECT p.held, p.sold,
 
 async def after(database: Database, rounds: int) -> list[int]:
     """How many tickets are of use to somebody whenever many more have asked for one."""
-    now, found = NOON, []
+    now, found, bought = NOON, list[int](), list[str]()
     over = asyncio.Event()
     watching = asyncio.create_task(watch(database, over))
     for turn in range(rounds):
-        now = await comings_and_goings(database, turn, now)
+        now = await comings_and_goings(database, turn, now, bought)
         now += timedelta(seconds=Random(turn).choice([0, 2 * HOLD_S]))  # noqa: S311 - it replays
         await rush(database, buyers(2 * SIZE, f"late_{turn}_"), now=now)
         found.append(await taken(database, now))

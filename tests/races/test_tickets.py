@@ -13,7 +13,7 @@ from takings.errors import TakingsError
 from tests import at_the_door, box_office, stories
 from tests.conftest import PROVE
 from ticketing import door_keys, returns, tickets
-from ticketing.tables import Ticket
+from ticketing.sale_tables import Ticket
 from ticketing.tickets import Transfer
 
 ROUNDS = 100 if PROVE else 20
