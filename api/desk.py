@@ -33,35 +33,9 @@ from ticketing.holds import Claim, Held, SoldOut
 JSON: Final = "application/json"
 
 FIRST = """
-WITH asked AS (
-  SELECT * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
-                       $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[],
-                       $14::integer[], $15::integer[])
-    WITH ORDINALITY AS q (name, actor, key, operation, target, fingerprint,
-                          hold, tier, listener, origin, code, quantity, least, n)
-), fresh AS (
-  SELECT q.*, row_number() OVER (ORDER BY q.n) AS nth FROM asked q
-   WHERE NOT EXISTS (SELECT FROM acts a WHERE a.actor = q.actor AND a.key = q.key)
-), claimed AS MATERIALIZED (
-  SELECT c.*
-    FROM (SELECT array_agg(hold ORDER BY n) AS holds, array_agg(tier ORDER BY n) AS tiers,
-                 array_agg(listener ORDER BY n) AS listeners, array_agg(origin ORDER BY n)
-                 AS origins, array_agg(code ORDER BY n) AS codes,
-                 array_agg(quantity ORDER BY n) AS quantities, array_agg(least ORDER BY n)
-                 AS leasts FROM fresh) AS f,
-         claim_tickets($1, 'buyer', $2, f.holds, f.tiers, f.listeners, f.origins, f.codes,
-                       f.quantities, f.leasts) WITH ORDINALITY AS c
-), noted AS (
-  INSERT INTO acts (id, actor, key, operation, target, fingerprint, begun_at, leased_until,
-                    attempts, status, ended_at)
-  SELECT f.name, f.actor, f.key, f.operation, f.target, f.fingerprint, $2, $2, 1, 200, $2
-    FROM fresh f JOIN claimed c ON c.ordinality = f.nth
-   WHERE c.outcome = 'held' AND NOT c.again
-   ORDER BY f.actor, f.key
-)
-SELECT c.*, f.n IS NULL OR c.outcome = 'held' AND c.again AS known
-  FROM asked q LEFT JOIN fresh f ON f.n = q.n LEFT JOIN claimed c ON c.ordinality = f.nth
- ORDER BY q.n
+SELECT * FROM claim_by_acts($1, $2, $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                            $8::bytea[], $9::text[], $10::text[], $11::text[], $12::bytea[],
+                            $13::text[], $14::integer[], $15::integer[])
 """
 
 KNOWN = """

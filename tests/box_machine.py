@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from api import worker
 from api.settlement import SETTLEMENT
@@ -41,10 +41,10 @@ from ticketing.waitlist import WaitWish
 Thing = TypeVar("Thing")
 
 LISTENERS = st.sampled_from(("lis_zoe", "lis_yan", "lis_xia", "lis_wim"))
-QUANTITIES = st.integers(1, 3)
+QUANTITIES = st.sampled_from((1, 1, 2, 3))
 PICKS = st.integers(0, 59)
-TIERS = st.sampled_from((None, None, None, 0, 1, 2, 3))
-CODES = st.sampled_from((None, None, None, "HALF", "GIFT", "NONE"))
+TIERS = st.sampled_from((None, None, None, None, None, None, 0, 1, 2, 3))
+CODES = st.sampled_from((None, None, None, None, None, "HALF", "HALF", "GIFT", "NONE"))
 SELDOM = st.integers(0, 5).map(lambda n: n == 5)
 
 
@@ -100,6 +100,19 @@ class Machine(RuleBasedStateMachine):
         async with self.database.transaction() as session:
             found = [one async for one in checks.run(session, CHECKS)]
         return rows, {one.check.name: one.guilty for one in found if not one.holds}
+
+    @initialize(
+        claims=st.lists(st.tuples(LISTENERS, QUANTITIES, st.integers(0, 2)), max_size=4),
+        waits=st.lists(st.tuples(LISTENERS, QUANTITIES), max_size=2),
+    )
+    def begin(self, claims: list[tuple[str, int, int]], waits: list[tuple[str, int]]) -> None:
+        """Some hold tickets already, some are about to pay, some have paid; some wait."""
+        for who, many, far in claims:
+            self.claim(pick=1 if far else 3, who=who, many=many, some=True, tier=None, code=None)
+            if far == 2 and self.payable():
+                self.pay(pick=0, heard=True)
+        for who, many in waits:
+            self.join(who=who, many=many, some=False, tier=None)
 
     # -- who wants a ticket ---------------------------------------------------------------------
 

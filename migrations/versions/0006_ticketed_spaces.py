@@ -452,6 +452,54 @@ BEGIN
 END $$;
 """
 
+# The same for acts of the API: those that are known are left alone, and each hold that is made is
+# noted as what its act came to.  Where another act was noted under one of the keys a moment ago,
+# nothing is done (acts_actor_key_key): the next try knows it.
+ACTS = """
+CREATE FUNCTION claim_by_acts(
+  wanted text, moment timestamptz, names text[], actors text[], keys text[], operations text[],
+  targets text[], fingerprints bytea[], ids text[], tiers text[], listeners text[],
+  origins bytea[], codes text[], quantities integer[], leasts integer[]
+) RETURNS TABLE (
+  known boolean, hold text, outcome text, tier text, given integer, price bigint, pays_in text,
+  now_is text, lasts_until timestamptz, made timestamptz, most integer, left_over integer
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH asked AS (
+    SELECT * FROM unnest(names, actors, keys, operations, targets, fingerprints,
+                         ids, tiers, listeners, origins, codes, quantities, leasts)
+      WITH ORDINALITY AS q (name, actor, key, operation, target, fingerprint,
+                            id, tier, listener, origin, code, quantity, least, n)
+  ), fresh AS (
+    SELECT q.*, row_number() OVER (ORDER BY q.n) AS nth FROM asked q
+     WHERE NOT EXISTS (SELECT FROM acts a WHERE a.actor = q.actor AND a.key = q.key)
+  ), claimed AS MATERIALIZED (
+    SELECT c.*
+      FROM (SELECT array_agg(id ORDER BY n) AS ids, array_agg(tier ORDER BY n) AS tiers,
+                   array_agg(listener ORDER BY n) AS listeners,
+                   array_agg(origin ORDER BY n) AS origins, array_agg(code ORDER BY n) AS codes,
+                   array_agg(quantity ORDER BY n) AS quantities,
+                   array_agg(least ORDER BY n) AS leasts FROM fresh) AS f,
+           claim_tickets(wanted, 'buyer', moment, f.ids, f.tiers, f.listeners, f.origins,
+                         f.codes, f.quantities, f.leasts) WITH ORDINALITY AS c
+  ), noted AS (
+    INSERT INTO acts (id, actor, key, operation, target, fingerprint, begun_at, leased_until,
+                      attempts, status, ended_at)
+    SELECT f.name, f.actor, f.key, f.operation, f.target, f.fingerprint, moment, moment, 1, 200,
+           moment
+      FROM fresh f JOIN claimed c ON c.ordinality = f.nth
+     WHERE c.outcome = 'held' AND NOT c.again
+     ORDER BY f.actor, f.key
+  )
+  SELECT f.n IS NULL OR c.outcome = 'held' AND c.again, c.hold, c.outcome, c.tier, c.given, c.price, c.pays_in, c.now_is,
+         c.lasts_until, c.made, c.most, c.left_over
+    FROM asked q LEFT JOIN fresh f ON f.n = q.n LEFT JOIN claimed c ON c.ordinality = f.nth
+   ORDER BY q.n;
+END $$;
+"""
+
 # What is freed goes to the waiting list in the same transaction, before anybody else can see it.
 # Whoever wants to free a hold whose payment was opened a moment ago finds it paying: it stays.
 # Whoever can be given as few as they would take is next; who cannot is passed over, and stays.
@@ -757,6 +805,7 @@ DROP FUNCTION join_waiting;
 DROP FUNCTION sweep_holds(text, timestamptz);
 DROP FUNCTION free_holds(text, text[], text, timestamptz);
 DROP FUNCTION offer_tickets(text, timestamptz);
+DROP FUNCTION claim_by_acts;
 DROP FUNCTION claim_tickets;
 DROP FUNCTION run_tiers(text, text, timestamptz);
 DROP FUNCTION lock_run(text);
@@ -767,7 +816,7 @@ DROP TABLE waiting, ticket_refunds, tickets, purchases, holds, codes, tiers, run
 
 def upgrade() -> None:
     grants = GRANTS.format(app=context.config.attributes["app_role"])
-    for statement in statements(TABLES, COUNT, CLAIM, FREE, JOIN, SELL, grants):
+    for statement in statements(TABLES, COUNT, CLAIM, ACTS, FREE, JOIN, SELL, grants):
         op.execute(statement)
 
 

@@ -269,9 +269,7 @@ STORY: Final = (
         before=bookable,
     ),
     Example("purchases.newest", "/v1/purchases", asked={"run": "run_sold", "limit": 1}),
-    Example(
-        "purchases.one", "/v1/purchases/pur_one", asked={"expand[]": "payment"}, before=bought
-    ),
+    Example("purchases.one", "/v1/purchases/pur_one", asked={"expand[]": "payment"}, before=bought),
     Example(
         "purchases.give",
         "/v1/runs/run_sold/comps",

@@ -20,7 +20,7 @@ from tests.box_stage import Stage
 from tests.conftest import PROVE
 from ticketing import endings
 
-PARTS, PLAYS, ACTS = (25, 20, 60) if PROVE else (1, 20, 25)
+PARTS, PLAYS, ACTS = (25, 20, 60) if PROVE else (1, 40, 25)
 SEED = 20261120
 
 Staged = Callable[..., Stage]

@@ -45,7 +45,7 @@ def buyers(many: int, prefix: str = "") -> list[str]:
 
 
 TAKEN = """
-SELECT coalesce(sum(quantity), 0)::integer AS tickets FROM holds
+SELECT coalesce(sum(quantity - returned), 0)::integer AS tickets FROM holds
  WHERE run_id = $1 AND (state IN ('expiring', 'sold') OR state = 'held' AND expires_at > $2)
 """
 
@@ -171,8 +171,8 @@ async def comings_and_goings(
             if ends == "release":
                 await holds.release(database, hold, listener, now=now)
             elif ends == "buy" and len(bought) < SIZE // 2:
-                bought.append(name)
                 await box_office.sold(database, [name], now)
+                bought.append(name)
             elif ends == "buy":
                 await database.fetch(VOID, bought.pop(0), now)
             elif ends == "extend":
