@@ -24,14 +24,17 @@ class TakingsError(Exception):
     code: ClassVar[str] = "takings_error"
     param: ClassVar[str | None] = None  # the request's field that the error is about
 
+    _sentences: ClassVar[tuple[str, str]] = ("Something went wrong.", "")
+
     def __init_subclass__(cls) -> None:
         cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        text, _, remedy = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")
+        cls._sentences = " ".join(text.split()), " ".join(remedy.split())
 
     def __init__(self, **facts: Any) -> None:
         self.facts = facts
-        text, _, remedy = inspect.cleandoc(self.__doc__ or "").partition("\n\n")
-        self.message = " ".join(text.split()).format(**facts)
-        self.remedy = " ".join(remedy.split()).format(**facts)
+        message, remedy = self._sentences
+        self.message, self.remedy = message.format(**facts), remedy.format(**facts)
         super().__init__(self.message)
 
 

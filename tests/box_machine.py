@@ -39,12 +39,14 @@ from ticketing.tickets import Transfer
 from ticketing.waitlist import WaitWish
 
 Thing = TypeVar("Thing")
+Claimed = tuple[str, int, int]
 
 LISTENERS = st.sampled_from(("lis_zoe", "lis_yan", "lis_xia", "lis_wim"))
 QUANTITIES = st.sampled_from((1, 1, 2, 3))
 PICKS = st.integers(0, 59)
 TIERS = st.sampled_from((None, None, None, None, None, None, 0, 1, 2, 3))
 CODES = st.sampled_from((None, None, None, None, None, "HALF", "HALF", "GIFT", "NONE"))
+CLAIMS = st.tuples(LISTENERS, QUANTITIES, st.integers(0, 3))
 SELDOM = st.integers(0, 5).map(lambda n: n == 5)
 
 
@@ -101,17 +103,17 @@ class Machine(RuleBasedStateMachine):
             found = [one async for one in checks.run(session, CHECKS)]
         return rows, {one.check.name: one.guilty for one in found if not one.holds}
 
-    @initialize(
-        claims=st.lists(st.tuples(LISTENERS, QUANTITIES, st.integers(0, 2)), max_size=4),
-        waits=st.lists(st.tuples(LISTENERS, QUANTITIES), max_size=2),
-    )
-    def begin(self, claims: list[tuple[str, int, int]], waits: list[tuple[str, int]]) -> None:
-        """Some hold tickets already, some are about to pay, some have paid; some wait."""
+    @initialize(claims=st.tuples(*[CLAIMS] * 4), waits=st.tuples(*[CLAIMS] * 2))
+    def begin(self, claims: tuple[Claimed, ...], waits: tuple[Claimed, ...]) -> None:
+        """Some hold tickets already, pay, have paid, or have given up while they paid; some wait."""
         for who, many, far in claims:
             self.claim(pick=1 if far else 3, who=who, many=many, some=True, tier=None, code=None)
-            if far == 2 and self.payable():
-                self.pay(pick=0, heard=True)
-        for who, many in waits:
+            if far > 1 and (payable := self.payable()):
+                hold = payable[-1].hold
+                self.pay(pick=0, heard=True) if far == 2 else self.let_end(pick=0, there=False)
+                if far == 3:  # it can still be paid
+                    self.act(self.office.release(hold, who), self.released(hold, who), state)
+        for who, many, _ in waits:
             self.join(who=who, many=many, some=False, tier=None)
 
     # -- who wants a ticket ---------------------------------------------------------------------
@@ -151,9 +153,11 @@ class Machine(RuleBasedStateMachine):
         self.later()
         hold = self.held(pick)
         who = "lis_eve" if stranger else hold.listener
-        said = self.office.release(hold, who)
-        act = holds.release(self.database, self.ids[hold.name], who, now=self.office.now)
-        self.act(said, act, state)
+        self.act(self.office.release(hold, who), self.released(hold, who), state)
+
+    async def released(self, hold: Hold, who: str) -> holds.Held:
+        name = self.ids[hold.name]
+        return await holds.release(self.database, name, who, now=self.office.now)
 
     @rule(who=LISTENERS, many=QUANTITIES, some=SELDOM, tier=TIERS)
     def join(self, who: str, many: int, some: bool, tier: int | None) -> None:

@@ -190,7 +190,7 @@ async def test_another_act_under_a_key_that_a_second_process_has_just_noted_is_n
         answers = await asyncio.gather(*here, *there)
         assert sorted(answers) == ["held", "known"]
         assert await asyncio.gather(*beside) == ["held"]
-        made = await database.fetch("SELECT FROM holds WHERE listener_id = $1", f"lis_{key}")
+        made = await database.fetch("SELECT id FROM holds WHERE listener_id = $1", f"lis_{key}")
         assert len(made) == 1
         freed = "SELECT free_holds(h.run_id, ARRAY[h.id], 'released', $1) FROM holds h"
         await database.fetch(freed, NOON)

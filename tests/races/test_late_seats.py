@@ -84,7 +84,7 @@ async def test_who_pays_for_a_seat_that_is_on_sale_again_has_a_ticket_or_all_the
 
 
 ENDS = """
-SELECT t.state AS ticket, l.minor - l.returned AS kept
+SELECT t.state AS ticket, l.minor + l.fees_covered - l.returned AS kept
   FROM purchases b JOIN tickets t ON t.purchase_id = b.id
   JOIN payments p ON p.id = b.payment_id AND p.state = 'paid'
   JOIN lines l ON l.subject = t.id
