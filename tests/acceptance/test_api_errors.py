@@ -352,7 +352,7 @@ def test_every_error_has_a_code_of_its_own_and_a_status() -> None:
     told = {error: errors.status_of(error) for error in found}
     assert {told[error] for error in found if issubclass(error, Invalid)} == {400, 415, 422}
     assert {told[error] for error in found if issubclass(error, Refused)} == {401, 402, 403}
-    assert {told[error] for error in found if issubclass(error, Unavailable)} == {429, 503}
+    assert {told[error] for error in found if issubclass(error, Unavailable)} == {409, 429, 503}
 
 
 async def test_a_port_that_is_taken_is_said_so(runtime: Runtime, service: str) -> None:
