@@ -109,10 +109,10 @@ class Machine(RuleBasedStateMachine):
         for who, many, far in claims:
             self.claim(pick=1 if far else 3, who=who, many=many, some=True, tier=None, code=None)
             if far > 1 and (payable := self.payable()):
-                hold = payable[-1].hold
-                self.pay(pick=0, heard=True) if far == 2 else self.let_end(pick=0, there=False)
+                made = payable[-1]
+                self.paid(made, heard=True) if far == 2 else self.ended(made, there=False)
                 if far == 3:  # it can still be paid
-                    self.act(self.office.release(hold, who), self.released(hold, who), state)
+                    self.given_up(made.hold, who)
         for who, many, _ in waits:
             self.join(who=who, many=many, some=False, tier=None)
 
@@ -153,11 +153,12 @@ class Machine(RuleBasedStateMachine):
         self.later()
         hold = self.held(pick)
         who = "lis_eve" if stranger else hold.listener
-        self.act(self.office.release(hold, who), self.released(hold, who), state)
+        self.given_up(hold, who)
 
-    async def released(self, hold: Hold, who: str) -> holds.Held:
-        name = self.ids[hold.name]
-        return await holds.release(self.database, name, who, now=self.office.now)
+    def given_up(self, hold: Hold, who: str) -> None:
+        """Somebody gives a hold back."""
+        said, name = self.office.release(hold, who), self.ids[hold.name]
+        self.act(said, holds.release(self.database, name, who, now=self.office.now), state)
 
     @rule(who=LISTENERS, many=QUANTITIES, some=SELDOM, tier=TIERS)
     def join(self, who: str, many: int, some: bool, tier: int | None) -> None:
@@ -198,8 +199,11 @@ class Machine(RuleBasedStateMachine):
     @precondition(payable)
     @rule(pick=PICKS, heard=st.booleans())
     def pay(self, pick: int, heard: bool) -> None:
+        self.paid(chosen(pick, [], self.payable()), heard=heard)
+
+    def paid(self, purchase: Purchase, *, heard: bool) -> None:
+        """Somebody pays; we hear of it at once, or later."""
         self.hear()
-        purchase = chosen(pick, [], self.payable())
         purchase.at_stripe = "paid"
         self.office.unheard.append(purchase)
         self.stage.do(self._pay(purchase))
@@ -215,9 +219,11 @@ class Machine(RuleBasedStateMachine):
     @precondition(payable)
     @rule(pick=PICKS, there=st.booleans())
     def let_end(self, pick: int, there: bool) -> None:
+        self.ended(chosen(pick, [], self.payable()), there=there)
+
+    def ended(self, purchase: Purchase, *, there: bool) -> None:
         """Somebody ends a payment at Stripe; or we believe so, and it can still be paid."""
         self.hear()
-        purchase = chosen(pick, [], self.payable())
         if there:
             purchase.at_stripe = "over"
             self.office.unheard.append(purchase)
@@ -316,14 +322,13 @@ class Machine(RuleBasedStateMachine):
         act = spaces.reschedule(self.database, self.office.name, start, now=now)
         self.act(said, act, state)
 
-    @rule(to=st.sampled_from(("live", "live", "ended", "cancelled")), really=SELDOM)
-    def move(self, to: Any, really: bool) -> None:
-        """Rather seldom, for most plays are over then."""
+    @rule(to=st.sampled_from((None, None, "live", "live", "ended", "cancelled")))
+    def move(self, to: Any) -> None:
+        """Not always, for most plays are over then."""
         self.later()
-        if really:
-            said = self.office.move(to)
+        if to is not None:
             act = spaces.move(self.database, self.office.name, to, now=self.office.now)
-            self.act(said, act, state)
+            self.act(self.office.move(to), act, state)
 
     # -- time, and the worker -------------------------------------------------------------------
 

@@ -66,6 +66,20 @@ async def sell(
     return [row.id for row in await fetch(session, SELL, run, list(purchases), now)]
 
 
+# Every run before any Space: a claim has its run locked when it waits for the Space's pool.
+LOCK_RUNS = """
+SELECT id FROM pools
+ WHERE id = ANY($1::text[] || ARRAY(SELECT 'space:' || space_id FROM runs WHERE id = ANY($1)))
+ ORDER BY id LIKE 'space:%', id FOR NO KEY UPDATE
+"""
+
+
+async def _lock(session: AsyncSession, runs: Collection[str]) -> None:
+    """These runs are locked together, where they are several, in the order that all keep."""
+    if len(runs) > 1:
+        await fetch(session, LOCK_RUNS, sorted(runs))
+
+
 PAID = """
 SELECT b.id, b.payment_id, h.run_id FROM purchases b JOIN holds h ON h.id = b.hold_id
  WHERE b.payment_id = ANY($1::text[]) ORDER BY h.run_id, b.id
@@ -78,6 +92,7 @@ async def settle(session: AsyncSession, lines: Sequence[Line], now: datetime) ->
     What is owed for the latter is written down with it.
     """
     rows = await fetch(session, PAID, sorted({line.payment for line in lines}))
+    await _lock(session, {row.run_id for row in rows})
     unseated: set[str] = set()
     for run, group in groupby(rows, key=attrgetter("run_id")):
         unseated.update(await sell(session, run, [row.id for row in group], now))
@@ -106,6 +121,7 @@ FREE = "SELECT free_holds($1, $2::text[], 'expired', $3)"
 async def cancel(session: AsyncSession, payments: Sequence[str], now: datetime) -> None:
     """These purchases will not be paid; what they held is free if its time was over, else held."""
     rows = await fetch(session, OPEN, list(payments))
+    await _lock(session, {row.run_id for row in rows})
     for run, group in groupby(rows, key=attrgetter("run_id")):
         await fetch(session, LOCK_RUN, run)
         found = await fetch(session, CANCEL, [row.id for row in group], now)

@@ -80,7 +80,8 @@ async def test_who_pays_for_a_seat_that_is_on_sale_again_has_a_ticket_or_all_the
     assert set(found) <= {("valid", PRICE), ("void", 0)}
     assert found.total() == SEATS * ROUNDS
     assert (found["void", 0] > 0) == (first != "the payment")
-    assert await stories.guilty(database) == {}
+    guilty = await stories.guilty(database)
+    assert set(guilty) <= {"covered"}, "Stripe keeps its fees, and nobody here pays us for that"
 
 
 ENDS = """

@@ -7,15 +7,22 @@ from random import Random
 
 import pytest
 
-from takings.database import Database
+import takings.database
+from api.runtime import Runtime
+from api.settlement import SETTLEMENT
+from sandbox.control import Sandbox
+from takings.database import Database, fetch
 from takings.errors import TakingsError
+from takings.payments import objects, webhooks
 from tests import box_office, stories
 from tests.box_office import left
 from tests.conftest import PROVE
+from tests.races.test_desk import in_flight
 from tests.races.test_scarcity import AT_ONCE, NOON, buyers, rush, taken
-from ticketing import codes, comps, holds, pools
+from ticketing import codes, comps, holds, pools, sales
 from ticketing.codes import CodeWish
 from ticketing.comps import CompWish
+from ticketing.holds import Claim
 from ticketing.wishes import TierWish
 
 ROUNDS = 100 if PROVE else 4
@@ -110,30 +117,60 @@ async def test_two_runs_that_fill_one_space_are_never_more_than_it_takes(
     assert await stories.guilty(database) == {}
 
 
-SELL = "SELECT sell_tickets($1, $2, $3)"
-
-
-async def test_both_runs_of_a_full_space_are_sold_from_and_given_back_to_at_once(
+async def test_both_runs_of_a_full_space_are_held_sold_and_given_back_at_once(
     database: Database,
 ) -> None:
-    """Settlements of both runs in one transaction, in either order, between claims and releases."""
-    names = ["run_a", "run_b"]
-    for run in names:
+    runs = ["run_a", "run_b"]
+    for run in runs:
         await box_office.run(database, NOON, name=run, tiers=box_office.seat(run), size=100)
     await pools.cap_space(database, "spc_one", CAP, now=NOON)
     chance = Random(1)  # noqa: S311 - it has to replay
 
     async def buyer(n: int) -> None:
-        name, run = f"b{n}", names[n % 2]
+        name, run = f"b{n}", runs[n % 2]
         if await box_office.claim(database, name, now=NOON, run=run) == "held":
-            if chance.random() < 0.6:
+            if chance.random() < 0.8:
                 await holds.release(database, f"hold_{name}", f"lis_{name}", now=NOON)
             else:
                 await box_office.sold(database, [name], NOON, run)
 
-    for turn in range(ROUNDS * 2):
-        await asyncio.gather(*(buyer(turn * 15 + n) for n in range(15)))
-    await asyncio.gather(*(rush(database, buyers(CAP, f"late_{run}"), run=run) for run in names))
+    for turn in range(ROUNDS):
+        await asyncio.gather(*(buyer(turn * 16 + n) for n in range(16)))
+    await asyncio.gather(*(rush(database, buyers(CAP, f"late_{run}"), run=run) for run in runs))
     _, held, sold = await left(database, "space:spc_one")
     assert held + sold == CAP
-    assert sum([await taken(database, run=run) for run in names]) == CAP
+    assert sum([await taken(database, run=run) for run in runs]) == CAP
+
+
+@pytest.mark.parametrize("order", ["every run before any Space", "run by run"])
+async def test_a_settlement_of_two_runs_and_a_claim_of_one_of_them_wait_in_one_order(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """Run by run is the control: each has what the other needs."""
+    database, now = runtime.database, runtime.now()
+    for run in ("run_a", "run_b"):
+        await box_office.run(database, now, name=run, tiers=box_office.seat(run))
+        made = await box_office.ordered(runtime, f"of_{run}", run=run)
+        box.pay(made.payment.intent_id if made.payment else None)
+    await pools.cap_space(database, "spc_one", CAP, now=now)
+    notices = [("account", objects.notice(event)) for event in box.events]
+    await webhooks.receive(database, notices, now=now)
+    monkeypatch.setattr(takings.database, "TRY_AGAIN", ())  # it would heal, in a second or two
+    if order == "run by run":
+        monkeypatch.setattr(sales, "LOCK_RUNS", "SELECT $1::text[]")
+    settling = webhooks.process(database, runtime.stripe, SETTLEMENT, now=now)
+    async with database.transaction() as session:
+        await fetch(session, "SELECT id FROM pools WHERE id = 'space:spc_one' FOR UPDATE")
+        tasks = [asyncio.create_task(settling)]
+        await in_flight(database)
+        tasks.append(asyncio.create_task(holds.claim(database, CLAIM, now=now)))
+        await in_flight(database, 2)
+    failed = [
+        one
+        for one in await asyncio.gather(*tasks, return_exceptions=True)
+        if isinstance(one, BaseException)
+    ]
+    assert [("deadlock" in str(one)) for one in failed] == [True] * (order == "run by run")
+
+
+CLAIM = Claim("hold_late", "run_b", "lis_late")
