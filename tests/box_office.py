@@ -1,6 +1,8 @@
 """The words that stories about tickets are told in: a run, who claims, what is left of it."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 from api.runtime import Runtime
 from sandbox.control import Sandbox
 from takings.commission import Tier
-from takings.database import Database
+from takings.database import Database, fetch
 from takings.errors import TakingsError
 from takings.policies import policies
 from takings.policies.presets import PRESETS
@@ -149,3 +151,24 @@ async def rewrite(owner: Database, function: str, *changes: tuple[str, str]) -> 
 async def unlock(owner: Database) -> None:
     """Nobody waits for the others any more: what a run has left is only looked at."""
     await rewrite(owner, "lock_run", ("FOR NO KEY UPDATE OF p", ""), ("FOR NO KEY UPDATE", ""))
+
+
+@asynccontextmanager
+async def standing_still(database: Database, run: str = "run_one") -> AsyncIterator[None]:
+    """Nobody can hold anything of the run, so that all who come have to wait."""
+    async with database.transaction() as session:
+        await fetch(session, "SELECT lock_run($1)", run)
+        yield
+
+
+WAITING = """
+SELECT count(*) AS n FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+async def in_flight(database: Database, many: int = 1) -> None:
+    """Until so many statements wait for the run's lock."""
+    async with asyncio.timeout(10):
+        while (await database.fetch(WAITING))[0].n < many:
+            await asyncio.sleep(0.005)

@@ -1,17 +1,20 @@
 """Bad input about tickets is told what is wrong, under a stable code, and nothing is lost by it.
 
-The control: the same requests without their one mistake are taken.
+The control: the same requests without their mistake are taken.
 """
 
 import json
+import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from api.runtime import Runtime
-from api.settings import sealed
+from sandbox.control import Sandbox
 from takings.payments.stripe import Stripe
 from takings.spaces import spaces
 from tests import at_the_door, box_office
@@ -26,19 +29,21 @@ Problem = tuple[int, str, str | None]
 
 HUGE = 10**9
 ZOE, EVE = {"listener": "lis_zoe"}, {"listener": "lis_eve"}
+STEP = {"name": "Seat", "price": 1000}
+RUN = {"space": "spc_one", "size": 10, "currency": "eur", "tiers": [STEP]}
 
 
 def hold(**changed: Any) -> Asked:
-    return "/v1/holds", {"run": "run_one", "listener": "lis_eve", "surface": None} | changed
+    return "/v1/holds", {"run": "run_one", **EVE} | changed
 
 
-def buy(hold: str = "hold_zoe", **changed: Any) -> Asked:
-    told = {"hold": hold, "listener": f"lis_{hold[5:]}", "surface": "intent"}
+def buy(name: str = "zoe", **changed: Any) -> Asked:
+    told = {"hold": f"hold_{name}", "listener": f"lis_{name}", "surface": "intent"}
     return "/v1/purchases", told | changed
 
 
 def comp(**changed: Any) -> Asked:
-    return "/v1/runs/run_one/comps", {"tier": "tier_guest", "listener": "lis_eve"} | changed
+    return "/v1/runs/run_one/comps", {"tier": "tier_guest", **EVE} | changed
 
 
 def wait(run: str = "run_full", **changed: Any) -> Asked:
@@ -50,16 +55,217 @@ def door(said: str, **changed: Any) -> Asked:
 
 
 def run(**changed: Any) -> Asked:
-    step = {"name": "Seat", "price": 1000}
-    return "/v1/runs", {"space": "spc_one", "size": 10, "currency": "eur", "tiers": [step]} | changed
+    return "/v1/runs", RUN | changed
 
 
-def edit(what: str, **changed: Any) -> Asked:
-    return f"PATCH /v1/runs/{what}", changed
+def edit(run: str = "run_one", **changed: Any) -> Asked:
+    return f"PATCH /v1/runs/{run}", changed
 
 
-TYPED = (422, "invalid_request")
-BAD: Mapping[str, tuple[Asked, Problem]] = {
+def code(**changed: Any) -> Asked:
+    return "/v1/runs/run_one/codes", {"code": "NEW", "rate_bps": 1000} | changed
+
+
+def ticket(name: str, what: str, **told: Any) -> Asked:
+    return f"/v1/tickets/tkt_{name}_1/{what}", {"listener": f"lis_{name}"} | told
+
+
+def typed(param: str) -> Problem:
+    return 422, "invalid_request", param
+
+
+def many(param: str = "quantity") -> Problem:
+    return 422, "quantity_out_of_range", param
+
+
+NOWHERE: Problem = (404, "not_found", None)
+OFF: Problem = (409, "not_on_sale", None)
+OVER: Problem = (409, "hold_over", None)
+FOREIGN: Problem = (403, "not_your_hold", "listener")
+
+HELD: Mapping[str, tuple[Asked, Problem]] = {
     # what is wrong: (path, body), (status, code, param)
-    "no tickets": (hold(quantity=0), (422, "quantity_out_of_range", "quantity")),
+    "no tickets": (hold(quantity=0), many()),
+    "less than none": (hold(quantity=-1), many()),
+    "a thousand million": (hold(quantity=HUGE), many()),
+    "more than an integer": (hold(quantity=2**63), many()),
+    "one too many": (hold(quantity=101), many()),
+    "text for a number": (hold(quantity="2"), typed("quantity")),
+    "one and a half": (hold(quantity=1.5), typed("quantity")),
+    "true": (hold(quantity=True), typed("quantity")),
+    "nothing would do": (hold(least=0), many()),
+    "more than all would do": (hold(quantity=2, least=3), many()),
+    "an unknown run": (hold(run="run_none"), NOWHERE),
+    "an unknown tier": (hold(tier="tier_none"), NOWHERE),
+    "another run's tier": (hold(tier="tier_full"), NOWHERE),
+    "an unknown code": (hold(code="NONE"), (403, "unknown_code", "code")),
+    "another run's code": (hold(run="run_full", code="HALF"), (403, "unknown_code", "code")),
+    "a code that has ended": (hold(code="ENDED"), (403, "code_used_up", "code")),
+    "a run that opens tomorrow": (hold(run="run_soon"), OFF),
+    "a run that closed": (hold(run="run_late"), OFF),
+    "a tier that opens tomorrow": (hold(tier="tier_soon"), OFF),
+    "a tier that closed": (hold(tier="tier_early"), OFF),
+    "what only the house gives": (hold(tier="tier_guest"), OFF),
+    "a cancelled Space": (hold(run="run_off"), OFF),
+    "an ended Space": (hold(run="run_ended"), OFF),
+    "sold out": (hold(run="run_full"), (429, "sold_out", None)),
+    "more than there are": (hold(tier="tier_seat", quantity=99), (429, "sold_out", None)),
+    "more than one may have": (hold(quantity=7), (403, "too_many_tickets", "quantity")),
+    "one id, another quantity": (hold(id="hold_zoe", **ZOE, quantity=2), (409, "hold_differs", "id")),
+    "one id, another listener": (hold(id="hold_zoe"), (409, "hold_differs", "id")),
+    "one id, another run": (hold(id="hold_full"), (409, "hold_differs", "id")),
+    "a bad id": (hold(id="hold:1"), (422, "bad_id", "id")),
+    "an extra field": (hold(price=1), typed("price")),
+    "extend another's": (("/v1/holds/hold_zoe/extend", EVE), FOREIGN),
+    "release another's": (("/v1/holds/hold_zoe/release", EVE), FOREIGN),
+    "extend none": (("/v1/holds/hold_none/extend", EVE), NOWHERE),
+    "release none": (("/v1/holds/hold_none/release", EVE), NOWHERE),
+    "extend one that expired": (("/v1/holds/hold_gone/extend", {"listener": "lis_gone"}), OVER),
+    "extend one that is sold": (("/v1/holds/hold_used/extend", {"listener": "lis_used"}), OVER),
+    "release one that is sold": (("/v1/holds/hold_used/release", {"listener": "lis_used"}), OVER),
 }
+
+BOUGHT: Mapping[str, tuple[Asked, Problem]] = {
+    "another's hold": (buy(**EVE), FOREIGN),
+    "no hold": (buy("none"), NOWHERE),
+    "a hold that expired": (buy("gone"), OVER),
+    "a hold that is sold": (buy("used"), (409, "purchase_open", "hold")),
+    "a hold that is being paid": (buy("pays"), (409, "purchase_open", "hold")),
+    "a hold of a cancelled Space": (buy("off"), (409, "sale_over", "hold")),
+    "a hold of an ended Space": (buy("ended"), (409, "sale_over", "hold")),
+    "one id, another hold": (buy(id="pur_pays"), (409, "purchase_differs", "id")),
+    "one name for two": (buy("pair", holders=["Zoe"]), (422, "holders_do_not_match", "holders")),
+    "two names for one": (buy(holders=["Z", "Y"]), (422, "holders_do_not_match", "holders")),
+    "a name of nothing": (buy(holders=[""]), typed("holders")),
+    "below the floor": (buy("gives", amount=499), (422, "below_minimum", "amount")),
+    "nothing for it": (buy("gives", amount=0), (422, "below_minimum", "amount")),
+    "less than nothing": (buy("gives", amount=-500), (422, "below_minimum", "amount")),
+    "above the most": (buy("gives", amount=100_001), (422, "above_maximum", "amount")),
+    "another price": (buy(amount=999), (409, "price_differs", "amount")),
+    "text for an amount": (buy("gives", amount="500"), typed("amount")),
+    "a fraction of one": (buy("gives", amount=500.5), typed("amount")),
+    "true for an amount": (buy("gives", amount=True), typed("amount")),
+    "beyond a bigint": (buy("gives", amount=2**63), (422, "amount_too_large", "amount")),
+    "a currency for it": (buy("gives", currency="usd"), typed("currency")),
+    "one that does not settle": (buy("forints"), (422, "currency_not_settled", "currency")),
+    "no way to pay": (buy(surface="cash"), typed("surface")),
+    "no way back": (buy(surface="checkout"), (422, "surface_needs", "surface")),
+    "a gift of none": (comp(quantity=0), many()),
+    "a gift of too many": (comp(quantity=HUGE), many()),
+    "a gift of what is sold": (comp(tier="tier_seat"), (403, "not_a_comp", "tier")),
+    "a gift of nothing": (comp(tier="tier_none"), NOWHERE),
+    "a gift of no run": (("/v1/runs/run_none/comps", comp()[1]), NOWHERE),
+    "a gift, half named": (
+        comp(quantity=2, holders=["A"]),
+        (422, "holders_do_not_match", "holders"),
+    ),
+    "waiting for none": (wait(quantity=0), many()),
+    "waiting for half": (wait(quantity=0.5), typed("quantity")),
+    "waiting for no run": (wait("run_none"), NOWHERE),
+    "waiting for no tier": (wait(tier="tier_none"), NOWHERE),
+    "waiting for what there is": (wait("run_one"), (409, "still_on_sale", None)),
+    "waiting for a cancelled Space": (wait("run_off"), OFF),
+    "waiting for a gift": (wait("run_one", tier="tier_guest"), OFF),
+    "waiting twice": (wait(listener="lis_waits"), (409, "already_waiting", "listener")),
+    "another's place": (wait(id="wait_waits"), (409, "wait_differs", "id")),
+    "leaving no place": (("/v1/waiting/wait_none/leave", None), NOWHERE),
+}
+
+SIZE: Problem = (409, "size_below_taken", "size")
+WRONG: Problem = (422, "bad_run", "run")
+HOUSE: Mapping[str, tuple[Asked, Problem]] = {
+    "a size below what is taken": (edit(size=9), SIZE),
+    "a size of none": (edit(size=0), WRONG),
+    "a size below none": (edit(size=-1), WRONG),
+    "a size of too many": (edit(size=HUGE), WRONG),
+    "a size in words": (edit(size="9"), typed("size")),
+    "a tier's size below": (edit("run_one/tiers/tier_seat", size=1), SIZE),
+    "a tier of none": (edit("run_none/tiers/tier_seat", size=1), NOWHERE),
+    "a tier that is none": (edit("run_one/tiers/tier_none", size=1), NOWHERE),
+    "a price below the least": (
+        edit("run_one/tiers/tier_seat", price=49),
+        (422, "below_minimum", "amount"),
+    ),
+    "a Space too small": (("PUT /v1/spaces/spc_one/capacity", {"capacity": 9}), SIZE),
+    "a Space of none": (
+        ("PUT /v1/spaces/spc_one/capacity", {"capacity": 0}),
+        (422, "bad_capacity", "capacity"),
+    ),
+    "no run to edit": (edit("run_none", size=9), NOWHERE),
+    "a window that closes first": (edit(opens_at=9_000_000_000, closes_at=1), WRONG),
+    "a run in no currency": (run(currency="xxx"), (422, "unknown_currency", "currency")),
+    "a run in a foreign one": (run(currency="isk"), (403, "currency_not_offered", "currency")),
+    "a run for no Space": (run(space="spc_none"), NOWHERE),
+    "a run for a cancelled Space": (run(space="spc_off"), (409, "space_is_over", "space")),
+    "a run of none": (run(size=0), WRONG),
+    "a run without a tier": (run(tiers=[]), typed("tiers")),
+    "a run under a known id": (run(id="run_one"), (409, "run_differs", "id")),
+    "a run below the least": (
+        run(tiers=[STEP | {"price": 49}]),
+        (422, "below_minimum", "amount"),
+    ),
+    "a code of nothing": (code(rate_bps=0), (422, "bad_code", "code")),
+    "a code of more than all": (code(rate_bps=10_001), (422, "bad_code", "code")),
+    "a code of two kinds": (code(amount=1), (422, "bad_code", "code")),
+    "a code that is known": (code(code="HALF"), (409, "code_taken", "code")),
+    "a code that leaves too little": (
+        code(rate_bps=9_990),
+        (422, "code_leaves_too_little", "code"),
+    ),
+    "a code of no run": (("/v1/runs/run_none/codes", code()[1]), NOWHERE),
+    "ending no code": (("/v1/codes/code_none/end", None), NOWHERE),
+}
+
+NOT_YOURS: Problem = (403, "not_your_ticket", "listener")
+FORGED: Problem = (422, "bad_pass", "pass")
+AT_THE_DOOR: Mapping[str, tuple[Asked, Problem]] = {
+    "a used ticket": (door("PASS used"), (409, "already_admitted", None)),
+    "a pass of before": (door("PASS passed"), (409, "pass_replaced", None)),
+    "a void ticket": (door("PASS void"), (409, "ticket_void", None)),
+    "another Space's": (door("PASS ended"), (403, "wrong_space", None)),
+    "a cancelled Space's": (door("PASS off", space="spc_off"), (409, "space_cancelled", None)),
+    "a letter changed": (door("PASS forged"), FORGED),
+    "no pass at all": (door("NOTHING"), FORGED),
+    "an id that is another's": (
+        door("PASS valid", id="adm_used"),
+        (409, "admission_differs", "id"),
+    ),
+    "no such Space": (door("PASS valid", space="spc_none"), NOWHERE),
+    "a pass of a void ticket": (("GET /v1/tickets/tkt_void_1/pass", None), (409, "no_pass", None)),
+    "passing on another's": (ticket("valid", "transfer", **EVE, to="lis_eve"), NOT_YOURS),
+    "passing on a used one": (ticket("used", "transfer", to="lis_eve"), (409, "ticket_used", None)),
+    "passing on a void one": (ticket("void", "transfer", to="lis_eve"), (409, "ticket_void", None)),
+    "passing on what was passed": (ticket("passed", "transfer", to="lis_ann"), NOT_YOURS),
+    "passing on to nobody": (ticket("valid", "transfer", to="lis:1"), (422, "bad_id", "id")),
+    "passing on none": (ticket("none", "transfer", to="lis_eve"), NOWHERE),
+    "passing on an ended Space's": (
+        ticket("ended", "transfer", to="lis_eve"),
+        (409, "too_late_to_transfer", None),
+    ),
+    "giving back another's": (ticket("valid", "refund", **EVE), NOT_YOURS),
+    "giving back a used one": (ticket("used", "refund"), (409, "ticket_used", None)),
+    "giving back a void one": (ticket("void", "refund"), (409, "ticket_void", None)),
+    "giving back too late": (ticket("ended", "refund"), (409, "refund_too_late", None)),
+    "giving back by wish": (ticket("valid", "refund"), (403, "refund_not_offered", None)),
+    "giving back none": (ticket("none", "refund"), NOWHERE),
+}
+
+TIERS = (
+    TierWish("Seat", "fixed", 1000, "tier_seat", size=50),
+    TierWish("As you like", "choice", 500, "tier_gives"),
+    TierWish("Early", "fixed", 800, "tier_early"),
+    TierWish("Soon", "fixed", 900, "tier_soon"),
+    TierWish("Guests", "comp", 0, "tier_guest"),
+    TierWish("Free", "free", 0, "tier_free"),
+)
+
+
+@pytest.fixture
+async def house(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A box office in which everything has happened that somebody could trip over."""
+    runtime, database, now = world.runtime, world.runtime.database, world.runtime.now()
+    an_hour, tomorrow = now - timedelta(hours=1), now + timedelta(days=1)
+    told = {"closes_at": an_hour}, {"opens_at": tomorrow}
+    tiers = [replace(t, **told[t.id == "tier_soon"]) if t.id in ("tier_early", "tier_soon") else t for t in TIERS]  # type: ignore[arg-type]
+    await box_office.planned(runtime, starts_at=tomorrow, size=90, tiers=tiers, per_listener=6)
+    return world

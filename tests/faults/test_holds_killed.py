@@ -15,8 +15,8 @@ from api.acts import HEADER
 from api.settings import Settings, sealed
 from takings.database import Database
 from tests import box_office, processes, stories
+from tests.box_office import in_flight, standing_still
 from tests.conftest import PROVE, Fresh
-from tests.races.test_desk import in_flight, standing_still
 from ticketing import holds
 
 CYCLES = 20 if PROVE else 2

@@ -2,26 +2,23 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from api.acts import Act
 from api.desk import Desk, hold_id
-from takings.database import Database, fetch
+from takings.database import Database
 from takings.errors import TakingsError
 from takings.records import new_id
 from tests import box_office, stories
-from tests.box_office import left
+from tests.box_office import in_flight, left, standing_still
 from tests.conftest import PROVE
+from tests.races.test_scarcity import NOON
 from ticketing import codes
 from ticketing.codes import CodeWish
 from ticketing.holds import Claim
 
-NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ROUNDS = 100 if PROVE else 10
 
 
@@ -46,27 +43,6 @@ async def claim(desk: Desk, key: str, run: str = "run_one", **named: Any) -> str
 
 def asked(desk: Desk, *keys: str, **named: Any) -> list[asyncio.Task[str]]:
     return [asyncio.create_task(claim(desk, key, **named)) for key in keys]
-
-
-@asynccontextmanager
-async def standing_still(database: Database, run: str = "run_one") -> AsyncIterator[None]:
-    """Nobody can hold anything of the run, so that all who come have to wait."""
-    async with database.transaction() as session:
-        await fetch(session, "SELECT lock_run($1)", run)
-        yield
-
-
-WAITING = """
-SELECT count(*) AS n FROM pg_stat_activity
- WHERE datname = current_database() AND wait_event_type = 'Lock'
-"""
-
-
-async def in_flight(database: Database, many: int = 1) -> None:
-    """Until so many statements wait for the run's lock."""
-    async with asyncio.timeout(10):
-        while (await database.fetch(WAITING))[0].n < many:
-            await asyncio.sleep(0.005)
 
 
 async def settled(desk: Desk) -> None:

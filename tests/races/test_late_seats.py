@@ -11,9 +11,10 @@ import pytest
 from api.runtime import Runtime
 from api.settlement import SETTLEMENT
 from sandbox.control import Sandbox
-from takings.payments import objects, payments, webhooks
+from takings.payments import payments
 from tests import box_office, stories
 from tests.conftest import PROVE
+from tests.races.test_purchases import hear
 from ticketing import holds
 from ticketing.holds import HoldOver
 from ticketing.purchases import Bought
@@ -30,15 +31,6 @@ async def given_up(runtime: Runtime, one: Bought) -> None:
     await database.run(payments.cancel, [one.payment.id], SETTLEMENT, now)
     with suppress(HoldOver):
         await holds.release(database, one.hold.id, one.hold.listener_id, now=now)
-
-
-async def heard(runtime: Runtime, box: Sandbox) -> None:
-    """The events come in and are handled, by one of two workers."""
-    now = runtime.now()
-    notices = [("account", objects.notice(event)) for event in box.events]
-    await webhooks.receive(runtime.database, notices, now=now)
-    while await webhooks.process(runtime.database, runtime.stripe, SETTLEMENT, now=now):
-        pass
 
 
 async def walk_in(runtime: Runtime, name: str, run: str) -> None:
@@ -65,13 +57,13 @@ async def test_who_pays_for_a_seat_that_is_on_sale_again_has_a_ticket_or_all_the
         for one in made:
             box.pay(one.payment.intent_id if one.payment else None)
         if first == "the payment":
-            await heard(runtime, box)
+            await hear(runtime, box)
         acts: list[Any] = [given_up(runtime, one) for one in made if first != "the end"]
         acts += [walk_in(runtime, f"walk_{turn}_{n}", run) for n in range(SEATS)]
-        acts += [heard(runtime, box) for _ in range(2)]
+        acts += [hear(runtime, box) for _ in range(2)]
         chance.shuffle(acts)
         await asyncio.gather(*acts)
-        await heard(runtime, box)
+        await hear(runtime, box)
         _, held, sold = await box_office.left(database, run)
         assert held + sold <= SEATS
     for minutes in (1, 2):

@@ -15,9 +15,8 @@ from takings.database import Database, fetch
 from takings.errors import TakingsError
 from takings.payments import objects, webhooks
 from tests import box_office, stories
-from tests.box_office import left
+from tests.box_office import in_flight, left
 from tests.conftest import PROVE
-from tests.races.test_desk import in_flight
 from tests.races.test_scarcity import AT_ONCE, NOON, buyers, rush, taken
 from ticketing import codes, comps, holds, pools, sales
 from ticketing.codes import CodeWish
