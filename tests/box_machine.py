@@ -1,6 +1,6 @@
 """A machine that makes plays up about tickets, and plays each in two offices (``Machine``)."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -9,12 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from api import worker
 from api.settlement import SETTLEMENT
-from takings.errors import TakingsError
-from takings.ledger import checks
 from takings.payments import payments
 from takings.spaces import spaces
 from tests import stories
-from tests.box_stage import MONEY, TOLD, Stage
+from tests.box_stage import Stage, answer, chosen, soon
 from tests.paper_pools import Hold, Purchase, Run, Ticket
 from ticketing import (
     admissions,
@@ -31,7 +29,6 @@ from ticketing import (
     waitlist,
 )
 from ticketing.admissions import AdmissionWish
-from ticketing.checks import CHECKS
 from ticketing.comps import CompWish
 from ticketing.holds import Claim
 from ticketing.purchases import PurchaseWish
@@ -90,18 +87,12 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def both_offices_agree(self) -> None:
         """Of everything, and the service's own checks find nothing."""
-        rows, guilty = self.stage.do(self._rows())
+        rows, guilty = self.stage.do(self.stage.rows(self.office.name))
         self.ids = {row.name: row.id for row in rows}
         self.whole = False
         assert {row.name: row.said for row in rows} == self.office.told()
         assert guilty == {}
         self.whole = True
-
-    async def _rows(self) -> tuple[Sequence[Any], dict[str, Any]]:
-        rows = await self.database.fetch(TOLD, self.office.name)
-        async with self.database.transaction() as session:
-            found = [one async for one in checks.run(session, CHECKS)]
-        return rows, {one.check.name: one.guilty for one in found if not one.holds}
 
     @initialize(claims=st.tuples(*[CLAIMS] * 4), waits=st.tuples(*[CLAIMS] * 2))
     def begin(self, claims: tuple[Claimed, ...], waits: tuple[Claimed, ...]) -> None:
@@ -369,37 +360,9 @@ class Machine(RuleBasedStateMachine):
             self.work()
             self.both_offices_agree()
         self.whole = False
-        assert self.stage.do(self._missing()) == []
+        assert self.stage.do(self.stage.missing(self.office.name)) == []
         assert self.stage.do(stories.guilty(self.database)) == {}
         self.stage.clean = True
-
-    async def _missing(self) -> list[str]:
-        """Whoever has paid Stripe more than their tickets cost, or less."""
-        state, kept = self.box.state, await self.database.fetch(MONEY, self.office.name)
-        paid = {row.intent_id: 0 for row in kept}
-        for charge in state.table("charge").rows:
-            if charge["payment_intent"] in paid and charge["paid"]:
-                back = charge["amount_refunded"]
-                paid[charge["payment_intent"]] += charge["amount"] - back
-        return [row.listener for row in kept if paid[row.intent_id] != (row.kept or 0)]
-
-
-def chosen(pick: int, good: Sequence[Thing], every: Sequence[Thing]) -> Thing:
-    """One of the good, where there are any, and sometimes one of all."""
-    some = every if not good or pick % 6 == 0 else good
-    return some[pick // 6 % len(some)]
-
-
-async def answer(act: Coroutine[Any, Any, Any], says: Callable[[Any], str]) -> str:
-    """What comes of it, or the code of the refusal."""
-    try:
-        return says(await act)
-    except TakingsError as error:
-        return error.code
-
-
-async def soon(act: Callable[..., Any], *args: Any) -> Any:
-    return act(*args)
 
 
 def state(found: Any) -> str:

@@ -7,7 +7,7 @@ has left behind is nobody else's trouble.
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,20 +16,25 @@ from typing import Any, TypeVar
 import sandbox
 from api.runtime import Runtime
 from api.settings import sealed
+from api.settlement import SETTLEMENT
 from sandbox.control import Sandbox
 from takings.database import Database
 from takings.embedded import Server
+from takings.errors import TakingsError
+from takings.ledger import checks
 from takings.payments import objects, webhooks
 from takings.spaces import spaces
 from takings.spaces.agreements import Share
-from tests import box_office, conftest, stories
+from tests import box_office, conftest
 from tests.paper_office import Office
 from tests.paper_pools import Code, Pool, Run, Tier
 from ticketing import codes, pools, runs
+from ticketing.checks import CHECKS
 from ticketing.codes import CodeWish
 from ticketing.wishes import RunWish, TierWish
 
 Result = TypeVar("Result")
+Thing = TypeVar("Thing")
 
 GALA = (TierWish("Gala", "fixed", 90_000, "tier_gala"),)
 """What the platform earns with it pays Stripe's fees for all that is refunded."""
@@ -81,7 +86,7 @@ class Stage:
         notices = [("account", objects.notice(event)) for event in news]
         if notices:
             await webhooks.receive(self.runtime.database, notices, now=now)
-        door, settlement = self.runtime.stripe, stories.worker.SETTLEMENT
+        door, settlement = self.runtime.stripe, SETTLEMENT
         while await webhooks.process(self.runtime.database, door, settlement, now=now):
             pass
 
@@ -103,6 +108,22 @@ class Stage:
                 named = {"rate_bps": code.rate_bps, "size": code.pool.quota}
                 await codes.make(database, CodeWish(code.id, run.id, text, **named), now=now)  # type: ignore[arg-type]
         return office
+
+    async def rows(self, mark: str) -> tuple[Sequence[Any], dict[str, Any]]:
+        """All of a play, by its names on paper; and what the service's own checks find wrong."""
+        rows = await self.runtime.database.fetch(TOLD, mark)
+        async with self.runtime.database.transaction() as session:
+            found = [check async for check in checks.run(session, CHECKS) if not check.holds]
+        return rows, {check.check.name: check.guilty for check in found}
+
+    async def missing(self, mark: str) -> list[str]:
+        """Whoever has paid Stripe more than their tickets of a play cost, or less."""
+        kept = await self.runtime.database.fetch(MONEY, mark)
+        paid = {row.intent_id: 0 for row in kept}
+        for charge in self.box.state.table("charge").rows:
+            if charge["payment_intent"] in paid and charge["paid"]:
+                paid[charge["payment_intent"]] += charge["amount"] - charge["amount_refunded"]
+        return [row.listener for row in kept if paid[row.intent_id] != (row.kept or 0)]
 
 
 def one(mark: str, now: datetime) -> Run:
@@ -141,6 +162,24 @@ async def plant(owner: str, function: str, old: str, new: str) -> None:
         rows = await database.fetch("SELECT pg_get_functiondef($1::regproc) AS sql", function)
         assert old in rows[0].sql
         await database.fetch(rows[0].sql.replace(old, new))
+
+
+def chosen(pick: int, good: Sequence[Thing], every: Sequence[Thing]) -> Thing:
+    """One of the good, where there are any, and sometimes one of all."""
+    some = every if not good or pick % 6 == 0 else good
+    return some[pick // 6 % len(some)]
+
+
+async def answer(act: Coroutine[Any, Any, Any], says: Callable[[Any], str]) -> str:
+    """What comes of it, or the code of the refusal."""
+    try:
+        return says(await act)
+    except TakingsError as error:
+        return error.code
+
+
+async def soon(act: Callable[..., Any], *args: Any) -> Any:
+    return act(*args)
 
 
 TOLD = """

@@ -134,6 +134,11 @@ class Claim:
     address: str | None = None
 
     @property
+    def fewest(self) -> int:
+        """How few of them would do."""
+        return self.quantity if self.least is None else self.least
+
+    @property
     def origin(self) -> bytes | None:
         """The digest of the address."""
         if self.address is None:
@@ -163,12 +168,10 @@ class Held:
 def check(claim: Claim) -> None:
     """Nothing happens if the claim is well formed; else BadId or QuantityOutOfRange."""
     records.check_id(claim.id, claim.listener)
-    least = claim.quantity if claim.least is None else claim.least
-    for quantity in (claim.quantity, least):
-        if not 1 <= quantity <= MOST:
-            raise QuantityOutOfRange(quantity=quantity, most=MOST)
-    if least > claim.quantity:
-        raise QuantityOutOfRange(quantity=least, most=claim.quantity)
+    if not 1 <= claim.quantity <= MOST:
+        raise QuantityOutOfRange(quantity=claim.quantity, most=MOST)
+    if not 1 <= claim.fewest <= claim.quantity:
+        raise QuantityOutOfRange(quantity=claim.fewest, most=claim.quantity)
 
 
 async def claim(database: Database, wish: Claim, *, now: datetime) -> Held:
@@ -193,15 +196,8 @@ SELECT * FROM claim_tickets($1, 'buyer', $2, $3::text[], $4::text[], $5::text[],
 
 def columns(claims: Sequence[Claim]) -> list[list[Any]]:
     """Claims as the arrays that ``claim_tickets`` takes."""
-    return [
-        [claim.id for claim in claims],
-        [claim.tier for claim in claims],
-        [claim.listener for claim in claims],
-        [claim.origin for claim in claims],
-        [claim.code for claim in claims],
-        [claim.quantity for claim in claims],
-        [claim.quantity if claim.least is None else claim.least for claim in claims],
-    ]
+    names = ("id", "tier", "listener", "origin", "code", "quantity", "fewest")
+    return [[getattr(claim, name) for claim in claims] for name in names]
 
 
 def answer(wish: Claim, row: Row[Any] | None, now: datetime) -> Held | TakingsError:
