@@ -13,7 +13,7 @@ from takings.payments import payments
 from takings.spaces import spaces
 from tests import stories
 from tests.box_stage import Stage, answer, chosen, soon
-from tests.paper_pools import Hold, Purchase, Run, Ticket
+from tests.paper_pools import TAKING, Hold, Purchase, Run, Ticket
 from ticketing import (
     admissions,
     comps,
@@ -94,18 +94,23 @@ class Machine(RuleBasedStateMachine):
         assert guilty == {}
         self.whole = True
 
-    @initialize(claims=st.tuples(*[CLAIMS] * 4), waits=st.tuples(*[CLAIMS] * 2))
-    def begin(self, claims: tuple[Claimed, ...], waits: tuple[Claimed, ...]) -> None:
-        """Some hold tickets already, pay, have paid, or have given up while they paid; some wait."""
+    @initialize(claims=st.tuples(*[CLAIMS] * 4), waits=st.tuples(*[CLAIMS] * 2), late=st.booleans())
+    def begin(self, claims: tuple[Claimed, ...], waits: tuple[Claimed, ...], late: bool) -> None:
+        """Some hold tickets, pay, have paid, or gave up while paying, and pay late; some wait."""
+        lost: list[Purchase] = []
         for who, many, far in claims:
             self.claim(pick=1 if far else 3, who=who, many=many, some=True, tier=None, code=None)
-            if far > 1 and (payable := self.payable()):
-                made = payable[-1]
-                self.paid(made, heard=True) if far == 2 else self.ended(made, there=False)
-                if far == 3:  # it can still be paid
-                    self.given_up(made.hold, who)
+            made = self.payable()[-1:]
+            if far == 2 and made:
+                self.paid(made[0], heard=True)
+            elif far == 3 and made:
+                self.ended(made[0], there=False)
+                self.given_up(made[0].hold, made[0].hold.listener)
+                lost += made
         for who, many, _ in waits:
             self.join(who=who, many=many, some=False, tier=None)
+        for purchase in lost if late else ():
+            self.paid(purchase, heard=True)
 
     # -- who wants a ticket ---------------------------------------------------------------------
 
@@ -351,14 +356,13 @@ class Machine(RuleBasedStateMachine):
         """Time passes until nothing is due: nothing is held, nobody's money is missing."""
         if not self.whole:
             return
-        while self.office.now < self.office.starts_at + timedelta(hours=3) or any(
-            one.state in ("held", "expiring") for one in self.office.holds.values()
-        ):
-            self.later(3 * 3600)
+        left = self.office.starts_at - self.office.now
+        self.later(max(0, left // timedelta(seconds=1)) + 3 * 3600)
+        self.work()
+        while any(one.state in TAKING for one in self.office.holds.values()):
             self.work()
-        for _ in range(2):
-            self.work()
-            self.both_offices_agree()
+        self.work()
+        self.both_offices_agree()
         self.whole = False
         assert self.stage.do(self.stage.missing(self.office.name)) == []
         assert self.stage.do(stories.guilty(self.database)) == {}

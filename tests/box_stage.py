@@ -91,7 +91,7 @@ class Stage:
             pass
 
     async def begin(self) -> Office:
-        """A play begins: a Space for seven, with two runs, tiers and codes, in both offices."""
+        """A play begins: a Space for six, with two runs, tiers and codes, in both offices."""
         if not self.clean:
             await self.open()
         self.clean, self.plays = False, self.plays + 1
@@ -100,8 +100,8 @@ class Stage:
         told = {"host": "host_ada", "title": "A talk", "policy": box_office.HOUSE.name}
         start = now + timedelta(hours=6)
         await spaces.schedule(database, mark, shares=shares, starts_at=start, now=now, **told)  # type: ignore[arg-type]
-        await pools.cap_space(database, mark, 7, now=now)
-        office = Office(mark, now, start, Pool(7), [one(mark, now), two(mark)])
+        await pools.cap_space(database, mark, 6, now=now)
+        office = Office(mark, now, start, Pool(6), [one(mark, now), two(mark)])
         for run in office.runs:
             await runs.open(database, wish(mark, run), now=now)
             for text, code in run.codes.items():
@@ -135,8 +135,8 @@ def one(mark: str, now: datetime) -> Run:
         Tier(f"{mark}_comp", "comp", 0, Pool(2)),
     ]
     half, gift = Code(f"{mark}_half", 5000, Pool(2)), Code(f"{mark}_gift", 10_000, Pool(1))
-    named = {"per_listener": 4, "hold_s": 600, "offer_s": 1800, "refund_until_h": 2}
-    return Run(f"{mark}_one", Pool(5), tiers, {"HALF": half, "GIFT": gift}, **named)
+    named = {"per_listener": 3, "hold_s": 600, "offer_s": 1800, "refund_until_h": 2}
+    return Run(f"{mark}_one", Pool(4), tiers, {"HALF": half, "GIFT": gift}, **named)
 
 
 def two(mark: str) -> Run:

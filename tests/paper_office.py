@@ -59,7 +59,8 @@ class Office(Pools):
             return "not_your_hold"
         if hold.state != "held":
             return "hold_over"
-        twice = hold.created_at + timedelta(seconds=2 * hold.run.hold_s)
+        lasts_s = hold.run.hold_s if hold.place is None else hold.run.offer_s
+        twice = hold.created_at + timedelta(seconds=2 * lasts_s)
         hold.expires_at = max(hold.expires_at, twice)
         return hold.state
 
@@ -170,8 +171,8 @@ class Office(Pools):
         hours = ticket.run.refund_until_h
         if hours is not None and self.now <= self.starts_at - timedelta(hours=hours):
             return "asked"
-        issued = ticket.issued_at or self.now
-        if self.moved_at is not None and self.moved_at > issued and self.now < self.starts_at:
+        moved = self.moved_at is not None and self.moved_at > ticket.created_at
+        if moved and self.now < self.starts_at:
             return "rescheduled"
         return "refund_not_offered" if hours is None else "refund_too_late"
 

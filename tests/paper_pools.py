@@ -77,7 +77,8 @@ class Hold:
     def __str__(self) -> str:
         until = (self.expires_at - EPOCH) // timedelta(microseconds=1)
         seats = f"{self.quantity} × {self.tier.id} at {self.minor}"
-        return f"{self.state} {seats} by {self.listener}, {self.returned} back, {until}{', paying' * self.paying}"
+        paying = ", paying" * self.paying
+        return f"{self.state} {seats} by {self.listener}, {self.returned} back, {until}{paying}"
 
     @property
     def live(self) -> "Purchase | None":
@@ -98,10 +99,10 @@ class Ticket:
     name: str
     purchase: Purchase
     listener: str
+    created_at: datetime
     state: str = "pending"
     number: int | None = None
     serial: int = 1
-    issued_at: datetime | None = None
     used: bool = False
     cause: str | None = None
 
@@ -240,7 +241,7 @@ class Pools:
     def write(self, name: str, hold: Hold) -> Purchase:
         made = self.purchases[name] = Purchase(name, hold)
         places = range(1, hold.quantity + 1)
-        made.tickets = [Ticket(f"{name}/{n}", made, hold.listener) for n in places]
+        made.tickets = [Ticket(f"{name}/{n}", made, hold.listener, self.now) for n in places]
         hold.purchases.append(made)
         return made
 
@@ -249,7 +250,7 @@ class Pools:
         hold = purchase.hold
         if purchase.state in ("settled", "unseated"):
             return purchase.state
-        off = hold.run.cancelled or self.space == "cancelled"
+        off = hold.run.cancelled or self.space not in ON
         others = [one for one in hold.purchases if one is not purchase]
         alone = not any(one.state in ("open", "settled") for one in others)
         if hold.state in TAKING and alone and not off:
@@ -273,7 +274,7 @@ class Pools:
         purchase.state, purchase.hold.state, purchase.hold.paying = "settled", "sold", False
         for ticket in purchase.tickets:
             ticket.run.issued += 1
-            ticket.number, ticket.state, ticket.issued_at = ticket.run.issued, "valid", self.now
+            ticket.number, ticket.state = ticket.run.issued, "valid"
 
     def void(self, tickets: Sequence[Ticket], cause: str) -> None:
         """Valid tickets of one run end: their money is owed, their places go to who waits."""

@@ -1,1 +1,43 @@
 """Ticketed Spaces: limited runs that never oversell, held, bought, passed on and admitted once."""
+
+from ticketing import (
+    admissions,
+    calendars,
+    cancellations,
+    codes,
+    comps,
+    door_keys,
+    doors,
+    holds,
+    passes,
+    pools,
+    purchases,
+    quotas,
+    returns,
+    runs,
+    tickets,
+    tiers,
+    waitlist,
+    wishes,
+)
+
+__all__ = [
+    "admissions",
+    "calendars",
+    "cancellations",
+    "codes",
+    "comps",
+    "door_keys",
+    "doors",
+    "holds",
+    "passes",
+    "pools",
+    "purchases",
+    "quotas",
+    "returns",
+    "runs",
+    "tickets",
+    "tiers",
+    "waitlist",
+    "wishes",
+]

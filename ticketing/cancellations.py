@@ -22,6 +22,7 @@ BATCH: Final = 500
 """How many tickets end in one transaction, while nobody else can lock their run."""
 
 RUNS_AT_ONCE: Final = 100
+"""How many runs, drawn by lot: one that cannot be ended is not always in the others' way."""
 
 NO_SHOW: Final = timedelta(hours=2)
 """How long after its time a Space with tickets can still go live; then it is cancelled."""
@@ -49,7 +50,7 @@ async def no_shows(database: Database, *, now: datetime) -> int:
 
 DUE = """
 SELECT r.id FROM runs r JOIN spaces s ON s.id = r.space_id
- WHERE s.state = 'cancelled' AND r.cancelled_at IS NULL ORDER BY r.id LIMIT $1
+ WHERE s.state = 'cancelled' AND r.cancelled_at IS NULL ORDER BY random() LIMIT $1
 """
 
 

@@ -121,7 +121,8 @@ class Claim:
 
     Without a tier it is the first that is on sale and has room.  ``least`` is how few of them the
     listener would take: all or nothing, unless it is told.  ``address`` is where they come from on
-    the net; only a digest of it is kept, one that says nothing beyond this run.
+    the net; only a digest of it is kept, another one in each run.  That hides it from who looks,
+    not from who has the database and tries every address there is.
     """
 
     id: str
@@ -249,7 +250,9 @@ async def free(database: Database, run: str, hold_id: str, *, now: datetime) -> 
 
 
 ONE = """
-SELECT h.id, h.run_id, h.listener_id, h.state, h.paying, r.hold_s
+SELECT h.id, h.run_id, h.listener_id, h.state, h.paying,
+       CASE WHEN EXISTS (SELECT FROM waiting w WHERE w.hold_id = h.id) THEN r.offer_s
+                                                                       ELSE r.hold_s END AS lasts_s
   FROM holds h JOIN runs r ON r.id = h.run_id WHERE h.id = $1 FOR NO KEY UPDATE OF h
 """
 
@@ -291,7 +294,7 @@ async def extend(database: Database, hold_id: str, listener: str) -> Held:
         hold = await _yours(session, hold_id, listener)
         if hold.state != "held":
             raise HoldOver(id=hold_id, state=hold.state)
-        await fetch(session, EXTEND, hold_id, timedelta(seconds=hold.hold_s))
+        await fetch(session, EXTEND, hold_id, timedelta(seconds=hold.lasts_s))
 
     await database.run(step)
     return await get(database, hold_id)
@@ -307,12 +310,15 @@ async def _yours(session: AsyncSession, hold_id: str, listener: str) -> Row[Any]
 
 
 DUE = """
-SELECT DISTINCT run_id FROM holds WHERE state = 'held' AND expires_at <= $1 ORDER BY run_id LIMIT $2
+SELECT run_id FROM (
+  SELECT DISTINCT run_id FROM holds WHERE state = 'held' AND expires_at <= $1) AS due
+ ORDER BY random() LIMIT $2
 """
 
 SWEEP = "SELECT sweep_holds($1, $2) AS freed"
 
 RUNS_AT_ONCE: Final = 100
+"""How many runs, drawn by lot: one that cannot be swept is not always in the others' way."""
 
 
 async def sweep(database: Database, *, now: datetime) -> int:

@@ -45,7 +45,7 @@ REASONS: Final[Mapping[str, str]] = {
     "cancelled": "the Space was cancelled",
     "rescheduled": "the Space was moved to another time",
     "no_show": "the Space never went live",
-    "no_seat": "paid when no place was left",
+    "no_seat": "paid too late for a place",
 }
 
 
@@ -119,7 +119,7 @@ SELECT s.state, s.starts_at, s.starts_at - r.refund_until_h * interval '1 hour' 
 
 async def _cause(session: AsyncSession, ticket: Ticket, now: datetime) -> str:
     """Why the ticket can be given back now; raises where it cannot."""
-    (rule,) = await fetch(session, RULES, ticket.run_id, ticket.issued_at)
+    (rule,) = await fetch(session, RULES, ticket.run_id, ticket.created_at)
     if rule.state == "cancelled":
         raise RefundTooLate(id=ticket.id, why="the Space is cancelled, its money comes by itself")
     if rule.state != "scheduled":

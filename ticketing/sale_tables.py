@@ -85,7 +85,11 @@ class TicketRefund(Row, table=True):
             "cause IN ('asked', 'cancelled', 'rescheduled', 'no_show', 'no_seat')",
             name="cause_known",
         ),
-        Index("ticket_refunds_due_idx", "next_at", postgresql_where=text("done_at IS NULL")),
+        Index(
+            "ticket_refunds_due_idx",
+            *("next_at", "ticket_id"),
+            postgresql_where=text("done_at IS NULL"),
+        ),
     )
 
     ticket_id: str = Field(primary_key=True, foreign_key="tickets.id")

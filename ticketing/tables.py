@@ -168,7 +168,7 @@ class Waiting(Row, table=True):
         CheckConstraint(
             "state IN ('waiting', 'offered', 'taken', 'lapsed', 'left')", name="state_known"
         ),
-        Index(None, "created_at", "id"),
+        Index(None, "run_id", "created_at", "id"),
         Index("waiting_hold_id_idx", "hold_id", postgresql_where=text("hold_id IS NOT NULL")),
         Index(
             "waiting_turn_idx",

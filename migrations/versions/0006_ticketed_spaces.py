@@ -198,7 +198,7 @@ CREATE TABLE ticket_refunds (
   CONSTRAINT ticket_refunds_ticket_id_fk FOREIGN KEY(ticket_id) REFERENCES tickets (id),
   CONSTRAINT ticket_refunds_refund_id_fk FOREIGN KEY(refund_id) REFERENCES refunds (id)
 );
-CREATE INDEX ticket_refunds_due_idx ON ticket_refunds (next_at) WHERE done_at IS NULL;
+CREATE INDEX ticket_refunds_due_idx ON ticket_refunds (next_at, ticket_id) WHERE done_at IS NULL;
 
 CREATE TABLE waiting (
   id varchar NOT NULL,
@@ -224,7 +224,7 @@ CREATE TABLE waiting (
   CONSTRAINT waiting_tier_id_fk FOREIGN KEY(tier_id) REFERENCES tiers (id),
   CONSTRAINT waiting_hold_id_fk FOREIGN KEY(hold_id) REFERENCES holds (id)
 );
-CREATE INDEX waiting_created_at_id_idx ON waiting (created_at, id);
+CREATE INDEX waiting_run_id_created_at_id_idx ON waiting (run_id, created_at, id);
 CREATE INDEX waiting_hold_id_idx ON waiting (hold_id) WHERE hold_id IS NOT NULL;
 CREATE INDEX waiting_turn_idx ON waiting (run_id, tier_id, rank, id) WHERE state = 'waiting';
 CREATE UNIQUE INDEX waiting_once_idx ON waiting (run_id, listener_id)
@@ -493,8 +493,8 @@ BEGIN
      WHERE c.outcome = 'held' AND NOT c.again
      ORDER BY f.actor, f.key
   )
-  SELECT f.n IS NULL OR c.outcome = 'held' AND c.again, c.hold, c.outcome, c.tier, c.given, c.price, c.pays_in, c.now_is,
-         c.lasts_until, c.made, c.most, c.left_over
+  SELECT f.n IS NULL OR c.outcome = 'held' AND c.again, c.hold, c.outcome, c.tier, c.given,
+         c.price, c.pays_in, c.now_is, c.lasts_until, c.made, c.most, c.left_over
     FROM asked q LEFT JOIN fresh f ON f.n = q.n LEFT JOIN claimed c ON c.ordinality = f.nth
    ORDER BY q.n;
 END $$;
@@ -685,7 +685,7 @@ RETURNS SETOF text LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   number_before integer;
-  called_off    boolean;
+  over_by_now   boolean;  -- a ticket of a Space that has been is worth nothing
   seated        text[] := '{}';
   unseated      text[] := '{}';
   moved         record;
@@ -694,13 +694,13 @@ DECLARE
 BEGIN
   PERFORM lock_run(wanted);
   SELECT issued INTO number_before FROM pools WHERE id = wanted;
-  SELECT r.cancelled_at IS NOT NULL OR s.state = 'cancelled' INTO called_off
+  SELECT r.cancelled_at IS NOT NULL OR s.state NOT IN ('scheduled', 'live') INTO over_by_now
     FROM runs r JOIN spaces s ON s.id = r.space_id WHERE r.id = wanted;
   WITH sold AS (
     UPDATE holds h SET state = 'sold', ended_at = moment, paying = false
       FROM purchases b
      WHERE b.id = ANY (bought) AND b.settled_at IS NULL AND b.unseated_at IS NULL
-       AND h.id = b.hold_id AND h.state IN ('held', 'expiring') AND NOT called_off
+       AND h.id = b.hold_id AND h.state IN ('held', 'expiring') AND NOT over_by_now
        AND NOT EXISTS (  -- paid after it was cancelled, while another one of the hold is open
            SELECT FROM purchases o WHERE o.hold_id = h.id AND o.id <> b.id
               AND o.cancelled_at IS NULL AND o.unseated_at IS NULL)
@@ -728,7 +728,7 @@ BEGIN
      WHERE q.id IN (p.tier_id, p.code_id, r.id, 'space:' || r.space_id);
     UPDATE holds h SET state = 'sold', ended_at = moment
      WHERE h.id = p.hold AND h.state IN ('released', 'expired')
-       AND NOT called_off AND room >= p.quantity;
+       AND NOT over_by_now AND room >= p.quantity;
     IF FOUND THEN
       PERFORM count_tickets(wanted, ARRAY[p.tier_id], ARRAY[p.code_id], ARRAY[0],
                             ARRAY[p.quantity]);
@@ -788,10 +788,10 @@ GRANT SELECT, INSERT ON pools, runs, tiers, codes, holds, purchases, tickets, ti
 GRANT UPDATE (quota, held, sold, issued) ON pools TO {app};
 GRANT UPDATE (opens_at, closes_at, per_listener, per_address, hold_s, offer_s, refund_until_h,
               version, cancelled_at) ON runs TO {app};
-GRANT UPDATE (name, minor, opens_at, closes_at, position) ON tiers TO {app};
+GRANT UPDATE (name, minor, opens_at, closes_at) ON tiers TO {app};
 GRANT UPDATE (closes_at) ON codes TO {app};
 GRANT UPDATE (returned, state, paying, expires_at, ended_at) ON holds TO {app};
-GRANT UPDATE (payment_id, settled_at, unseated_at, cancelled_at) ON purchases TO {app};
+GRANT UPDATE (settled_at, unseated_at, cancelled_at) ON purchases TO {app};
 GRANT UPDATE (listener_id, holder, state, number, secret, serial, issued_at, voided_at)
    ON tickets TO {app};
 GRANT UPDATE (refund_id, attempts, next_at, error, done_at) ON ticket_refunds TO {app};

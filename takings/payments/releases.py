@@ -3,8 +3,8 @@
 A payment is released when its room has ended, the policy's release days and refund window have
 passed since, and Stripe has made the money available; the commission that was deferred becomes
 income with it.  A room that was cancelled while it was live has ended too: its tips were given for
-what had been, but its tickets go back, as does what was paid for a seat that nobody had: none of
-that is released.  Nor is what the bank has taken back.
+what had been, but its tickets go back, as does a ticket that ended before, and what was paid for a
+seat that nobody had: none of that is released.  Nor is what the bank has taken back.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,11 @@ IS_DUE = """p.state = 'paid' AND p.released_at IS NULL
                              * interval '1 day' > $1
                OR EXISTS (SELECT FROM allotments a
                            WHERE a.line_id = l.id AND a.host_id IS NOT NULL AND a.taken < a.credited
-                             AND (a.gross = 0 OR l.kind = 'ticket' AND s.state = 'cancelled'))))"""
+                             AND (a.gross = 0
+                                  OR l.kind = 'ticket' AND s.state = 'cancelled'
+                                  OR l.kind = 'ticket' AND EXISTS (
+                                     SELECT FROM ticket_refunds o  -- given back, and owed still
+                                      WHERE o.ticket_id = l.subject)))))"""
 
 DUE = f"""
 SELECT p.id FROM payments p

@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from api.cli import output
-from api.cli.demo import report
+from api.cli.demo import box_office, buyers, report
+from api.cli.demo.buyers import Memory, Seat
 from api.cli.demo.evening import Played, Wish
 from takings.money import Money
 from tests.conftest import ROOT
@@ -35,11 +36,15 @@ def ground() -> Iterator[Path]:
 
 
 async def demo(
-    ground: Path, *arguments: str, cwd: Path = ROOT, **env: str
+    ground: Path,
+    *arguments: str,
+    cwd: Path = ROOT,
+    start: Sequence[str] = ("-m", "api.cli"),
+    **env: str,
 ) -> asyncio.subprocess.Process:
-    """A demo with few listeners, in a terminal of its own as it were."""
+    """A demo with few listeners and buyers, in a terminal of its own as it were."""
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "api.cli", "demo", "--listeners", "20", *arguments),
+        *(sys.executable, *start, "demo", "--listeners", "20", "--buyers", "200", *arguments),
         cwd=cwd,
         env={**os.environ, **env, "TMPDIR": str(ground)},
         stdin=asyncio.subprocess.DEVNULL,
@@ -74,6 +79,10 @@ async def test_two_demos_at_once_come_out_right_and_leave_nothing(ground: Path) 
         assert process.returncode == 0, said
         assert "checks hold." in said
         assert "20 tips paid, all settled" in said
+        assert "10 of 10 tickets sold, and not one more" in said
+        assert "200 buyers came within" in said
+        assert "The ticket 1 was admitted at" in said
+        assert re.search(r"The debate was cancelled: (\d+) of \1 tickets refunded", said), said
         assert "Trial balance" in said
     assert homes(ground) == []
     assert processes(ground) == []
@@ -103,13 +112,95 @@ async def test_a_demo_knows_nothing_of_the_users_own_database(ground: Path) -> N
     assert homes(ground) == []
 
 
+A_TICKET_TOO_MANY_AND_ONE_TOO_FEW = """
+from api.cli import main
+from api.cli.demo import cancelled, guests, sale
+open_doors, look_on = sale._open, cancelled.play
+
+async def generous(stage, size):
+    await open_doors(stage, size + 1)
+
+async def forgetful(stage, memory, groups):
+    await look_on(stage, memory, groups)
+    memory.seats["tkt_lost"] = guests.Seat(sale.RUN, "zoe", None, 0)
+
+sale._open, cancelled.play = generous, forgetful
+main()
+"""
+
+
+async def test_a_demo_that_does_not_come_out_right_says_why_and_fails(ground: Path) -> None:
+    process = await demo(ground, start=("-c", A_TICKET_TOO_MANY_AND_ONE_TOO_FEW))
+    out, _ = await process.communicate()
+    said = out.decode()
+    assert "✗ 11 of 10 tickets are sold or held." in said
+    assert "✗ The ticket tkt_lost is nobody's, and should be zoe's." in said
+    assert "not one more" not in said
+    assert process.returncode == 1
+    assert homes(ground) == []
+
+
 def test_a_cent_out_of_place_is_said() -> None:
     money = Money(500, "eur")
     wish = Wish("tip_1", "listener_1", "spc_jazz", money, "checkout", "pm_card_visa", None)
     played = Played(paid={"tip_1": wish}, refunded=[Money(100, "eur")])
-    assert report.misplaced(played, Counter(eur=400)) == []
-    [said] = report.misplaced(played, Counter(eur=399))
+    assert report.misplaced(played.given(), Counter(eur=400)) == []
+    [said] = report.misplaced(played.given(), Counter(eur=399))
     assert said == "The hosts have 3.99 EUR, the listeners gave 4.00 EUR."
+
+
+@pytest.fixture
+def memory() -> Memory:
+    """Ada has a ticket; Bob gave one of two back; Cleo's payment came to nothing."""
+    seats = {
+        "tkt_1": Seat("run_1", "ada", "pay_1", 1000),
+        "tkt_2": Seat("run_1", "bob", "pay_2", 1000),
+        "tkt_3": Seat("run_1", "bob", "pay_2", 1000, returned=True),
+    }
+    opened = {"pay_1", "pay_2", "pay_3"}
+    return Memory(seats=seats, charged=Counter(pay_1=1000, pay_2=2000), opened=opened)
+
+
+def test_a_ticket_in_the_wrong_hands_is_said(memory: Memory) -> None:
+    valid = {"tkt_1": "ada", "tkt_2": "bob"}
+    assert list(box_office.misplaced(memory, valid)) == []
+    assert list(box_office.misplaced(memory, {"tkt_1": "ada"})) == [
+        "The ticket tkt_2 is nobody's, and should be bob's."
+    ]
+    assert list(box_office.misplaced(memory, valid | {"tkt_3": "bob"})) == [
+        "The ticket tkt_3 is bob's, and should be nobody's."
+    ]
+
+
+def test_money_that_stripe_took_or_kept_is_said(memory: Memory) -> None:
+    charges = {"pay_1": (1000, 0), "pay_2": (2000, 1000)}
+    assert memory.given() == Counter(usd=2000)
+    assert list(box_office.mischarged(memory, charges)) == []
+    assert list(box_office.mischarged(memory, charges | {"pay_3": (1000, 0)})) == [
+        "For pay_3 Stripe took 10.00 USD and returned 0.00 USD; it should be 0.00 USD and 0.00 USD."
+    ]
+    [said] = box_office.mischarged(memory, charges | {"pay_2": (2000, 0)})
+    assert said.endswith("returned 0.00 USD; it should be 20.00 USD and 10.00 USD.")
+
+
+def test_a_wrong_count_and_a_gap_in_the_numbers_are_said() -> None:
+    assert list(box_office.miscounted({"sold": 9, "held": 1}, 10)) == []
+    assert list(box_office.miscounted({"sold": 9, "held": 0}, 10)) == [
+        "9 of 10 tickets are sold or held."
+    ]
+    assert list(box_office.misnumbered([1, 2, 3])) == []
+    assert list(box_office.misnumbered([1, 2, 4])) == [
+        "3 tickets were numbered, and not from 1 to 3."
+    ]
+
+
+def test_the_same_seed_brings_the_same_buyers() -> None:
+    crowd = buyers.crowd(400, seed=7)
+    assert crowd == buyers.crowd(400, seed=7) != buyers.crowd(400, seed=8)
+    assert {buyer.then for buyer in crowd} == {"pays", "forgets", "regrets"}
+    assert {buyer.surface for buyer in crowd} == {"checkout", "intent", "saved"}
+    assert sum(buyer.patient for buyer in crowd) == 20
+    assert [buyer.listener for buyer in crowd].count(buyers.SCALPER) == 10
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

@@ -13,6 +13,7 @@ from takings.commission import Tier
 from takings.payments import payments
 from takings.policies import policies
 from takings.policies.presets import PRESETS
+from takings.spaces import spaces
 from tests import box_office, stories
 from ticketing import endings, holds, purchases
 from ticketing.purchases import Bought, PurchaseWish
@@ -207,6 +208,23 @@ async def test_money_for_no_seat_is_not_released_while_it_waits_for_its_return(
     await stories.end(runtime, box)
     assert await seen(runtime) == ("unseated", "released")
     assert ":released" not in await stories.told(runtime.database)
+
+
+async def test_who_pays_when_the_space_has_been_has_all_their_money_back(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    """A bank that took too long: the seat was kept, and is worth nothing any more."""
+    bought = await open_payment(runtime)
+    await spaces.move(runtime.database, "spc_one", "ended", now=runtime.now())
+    await pay(box, bought)
+    await stories.hear(runtime, box)
+    assert await seen(runtime) == ("unseated", "held")
+    (refund,) = await runtime.database.fetch("SELECT state, minor FROM refunds")
+    assert (refund.state, refund.minor) == ("booked", 1061)
+    await lapse(runtime)
+    assert await seen(runtime) == ("unseated", "expired")
+    assert await box_office.left(runtime.database) == (1, 0, 0)
+    assert set(await stories.guilty(runtime.database)) == {"covered"}  # Stripe kept its fee
 
 
 async def test_who_paid_a_purchase_that_was_cancelled_does_not_take_the_seat_of_the_next_one(

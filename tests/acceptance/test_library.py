@@ -19,6 +19,7 @@ from sqlmodel import Field, MetaData, SQLModel, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import takings
+import ticketing
 import tipping
 from api import worker
 from api.runtime import Runtime
@@ -37,28 +38,35 @@ Share Stripe TakingsError Terms Tier Unavailable accounts agreements balances bo
 database embedded hosts journal money payments policies receipts refunds releases spaces stripe
 sweeps webhooks
 """
+TICKETING = """
+admissions calendars cancellations codes comps door_keys doors holds passes pools purchases quotas
+returns runs tickets tiers waitlist wishes
+"""
 
 
 def test_the_names_that_applications_may_use_stay_as_they_are() -> None:
     assert takings.__all__ == NAMES.split()
     assert tipping.__all__ == ["presets", "tabs", "tips"]
+    assert ticketing.__all__ == TICKETING.split()
 
 
-@pytest.mark.parametrize("first", ["takings.books", "takings.payments.asks", "tipping.limits"])
+@pytest.mark.parametrize(
+    "first", ["takings.books", "takings.payments.asks", "tipping.limits", "ticketing.sales"]
+)
 async def test_whatever_is_imported_first_the_names_are_the_same(first: str) -> None:
     program = f"""
 import {first}
-import takings, tipping
+import takings, ticketing, tipping
 found = {{name: getattr(takings, name) for name in takings.__all__}}
 assert found["spaces"].schedule and found["policies"].publish and found["payments"].get
-print(*found, *tipping.__all__)"""
+print(*found, *tipping.__all__, *ticketing.__all__)"""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", program),
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
-    assert out.decode().split() == [*takings.__all__, *tipping.__all__]
+    assert out.decode().split() == [*takings.__all__, *tipping.__all__, *ticketing.__all__]
 
 
 class Message(SQLModel, table=True):

@@ -35,6 +35,18 @@ async def states(runtime: Runtime) -> list[str]:
     return [*(row.state for row in rows), bought.state]
 
 
+async def test_an_offer_is_extended_to_twice_its_own_time(runtime: Runtime) -> None:
+    database, now = runtime.database, runtime.now()
+    await box_office.run(database, now, size=1, hold_s=600, offer_s=60)
+    await box_office.claim(database, "early", now=now)
+    await waitlist.join(database, WaitWish("wait_ada", "run_one", "lis_ada"), now=now)
+    await holds.release(database, "hold_early", "lis_early", now=now)
+    offer = await waitlist.get(database, "wait_ada", now=now)
+    for _ in range(2):
+        held = await holds.extend(database, offer.hold or "", "lis_ada")
+        assert held.expires_at == now + timedelta(seconds=120)
+
+
 async def test_an_offer_that_is_paid_is_taken(runtime: Runtime, box: Sandbox) -> None:
     box.pay(await paying(runtime))
     await stories.hear(runtime, box)

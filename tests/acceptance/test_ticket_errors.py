@@ -146,7 +146,6 @@ BOUGHT: Mapping[str, tuple[Asked, Problem]] = {
     "one id, another hold": (buy(id="pur_pays"), (409, "purchase_differs", "id")),
     "one name for two": (buy("pair", holders=["Zoe"]), NAMES),
     "two names for one": (buy(holders=["Z", "Y"]), NAMES),
-    "a name of nothing": (buy(holders=[""]), typed("holders")),
     "below the floor": (buy("gives", amount=499), LOW),
     "nothing for it": (buy("gives", amount=0), LOW),
     "less than nothing": (buy("gives", amount=-500), LOW),
@@ -214,7 +213,6 @@ HOUSE: Mapping[str, tuple[Asked, Problem]] = {
         (422, "code_leaves_too_little", "code"),
     ),
     "a code of no run": (("/v1/runs/run_none/codes", code()[1]), NOWHERE),
-    "ending no code": (("/v1/codes/code_none/end", None), NOWHERE),
 }
 
 NOT_YOURS: Problem = (403, "not_your_ticket", "listener")
@@ -397,7 +395,5 @@ async def test_the_same_requests_without_their_mistake_are_taken(house: World) -
         answer = await asked(house, good)
         assert answer.is_success, answer.text
     assert (await asked(house, door("PASS valid"))).json()["code"] == "pass_replaced"
-    written = grown(before, await house.rows())
-    assert (
-        written.items() >= {"holds": 3, "purchases": 4, "waiting": 1, "runs": 1, "codes": 1}.items()
-    )
+    expected = {"holds": 3, "purchases": 4, "waiting": 1, "runs": 1, "codes": 1}
+    assert grown(before, await house.rows()).items() >= expected.items()

@@ -20,8 +20,14 @@ from tests.box_stage import Stage
 from tests.conftest import PROVE
 from ticketing import endings
 
-PARTS, PLAYS, ACTS = (25, 20, 60) if PROVE else (1, 40, 25)
+PARTS, PLAYS, ACTS = (25, 20, 60) if PROVE else (1, 25, 25)
 SEED = 20261120
+
+REACHED = {
+    *("paid when settled", "paid when unseated", "paid when open", "hold_over", "waiting"),
+    *("admitted", "already_admitted", "void", "released", "edited", "sold_out", "not_on_sale"),
+}
+"""What becomes of acts, somewhere in the plays: else they were about little."""
 
 Staged = Callable[..., Stage]
 
@@ -63,7 +69,7 @@ async def test_whatever_happens_next_both_offices_agree(staged: Staged, part: in
     stage = staged()
     await played(stage, part, PLAYS, Phase.generate, Phase.shrink)
     assert stage.plays >= PLAYS
-    print(sorted(stage.seen.items()))
+    assert stage.seen.keys() >= REACHED
 
 
 BUGS = {
@@ -73,15 +79,17 @@ BUGS = {
         "",
     ),
     "who pays late is always seated": ("sell_tickets", "AND room >= p.quantity", ""),
-    "who waits is passed over": ("void_tickets", "PERFORM offer_tickets(wanted, moment);", ""),
     "a listener may have any number": ("claim_tickets", "given := least(given, most);", ""),
     "nothing is owed": ("void_tickets", "WHERE v.minor > 0", "WHERE v.minor > 600"),
 }
+RARE = {
+    "who waits is passed over": ("free_holds", "PERFORM offer_tickets(wanted, moment);", ""),
+}
+CONTROLS = BUGS | RARE if PROVE else BUGS
 
 
-@pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
+@pytest.mark.parametrize("bug", CONTROLS.values(), ids=CONTROLS)
 async def test_control_a_planted_bug_is_found(staged: Staged, bug: tuple[str, str, str]) -> None:
     stage = staged(*bug)
     with pytest.raises(AssertionError):
         await played(stage, 0, 100, Phase.generate)
-    print(stage.plays)

@@ -143,6 +143,37 @@ async def test_whose_space_is_moved_may_opt_out_until_it_starts_if_they_bought_b
     assert await refused(runtime, second, now=start + 3 * DAY) == "refund_not_offered"
 
 
+async def test_whose_space_is_moved_while_they_pay_may_opt_out_too(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await box_office.planned(runtime, starts_at=runtime.now() + DAY)
+    made = await box_office.ordered(runtime, "zoe")
+    await spaces.reschedule(runtime.database, "spc_one", runtime.now() + 3 * DAY, now=runtime.now())
+    box.pay(made.payment.intent_id if made.payment else None)
+    await stories.hear(runtime, box)
+    done = await back(runtime, made.tickets[0].id)
+    assert done.refund is not None
+    assert (done.refund.cause, done.refund_state) == ("rescheduled", "done")
+
+
+async def test_what_is_owed_for_a_ticket_is_not_released_to_the_hosts(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    """Stripe's balance is empty, or the charge disputed, until long after the Space."""
+    (ticket,) = await bought(runtime, box)
+    box.faults.call("503", path="/v1/refunds", times=1000)
+    assert (await back(runtime, ticket)).refund_state in ("owed", "asked")
+    await spaces.move(runtime.database, "spc_one", "live", now=runtime.now())
+    await stories.end(runtime, box)
+    assert ":released" not in await stories.told(runtime.database)
+    box.faults.clear()
+    for days in (32, 33):  # first that Stripe has no such refund, then another
+        await stories.hear(runtime, box, now=stories.later(days=days))
+    assert (await tickets.get(runtime.database, ticket)).refund_state == "done"
+    told = await stories.told(runtime.database)
+    assert ("host_ada:held +540 eur" in told, "available +540" in told) == (True, False)
+
+
 async def test_the_money_of_a_gift_goes_back_to_who_paid_for_it(
     runtime: Runtime, box: Sandbox
 ) -> None:

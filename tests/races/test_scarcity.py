@@ -226,7 +226,7 @@ async def test_whatever_is_given_back_or_lapses_is_held_by_the_next_who_ask(
     database: Database,
 ) -> None:
     await box_office.run(database, NOON, hold_s=HOLD_S)
-    rounds = 10 * ROUNDS if PROVE else 6
+    rounds = 3 * ROUNDS if PROVE else 6
     assert await after(database, rounds) == [SIZE] * rounds
     _, held, sold = await box_office.left(database)
     assert held + sold == SIZE

@@ -8,6 +8,9 @@ import httpx
 
 from takings.errors import Refused, Unavailable
 
+ATTEMPTS = 3
+"""How often a request without any answer is sent again."""
+
 
 class WentWrong(Unavailable):
     """{what} answered {status}: {body}.
@@ -16,25 +19,44 @@ class WentWrong(Unavailable):
     """
 
 
-class CardRefused(Refused):
-    """The card was declined."""
+class SaidNo(Refused):
+    """{what} said no ({no}): {body}."""
+
+    @property
+    def why(self) -> str:
+        """The code of the refusal."""
+        return str(self.facts["no"])
 
 
 async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a request, which is simply sent again while it cannot be answered yet."""
+    """The answer to a request, which is simply sent again while it cannot be answered yet.
+
+    Raises SaidNo with the code of a refusal.
+    """
     key = {"Idempotency-Key": secrets.token_hex(16)}  # one for all repetitions
+    return await _answer(client.build_request("POST", path, json=body, headers=key), client)
+
+
+async def get(client: httpx.AsyncClient, path: str, **asked: str) -> dict[str, Any]:
+    """What is found there."""
+    return await _answer(client.build_request("GET", path, params=asked), client)
+
+
+async def _answer(request: httpx.Request, client: httpx.AsyncClient) -> dict[str, Any]:
+    what = request.url.path
     for attempt in range(100):
         try:
-            answer = await client.post(path, json=body, headers=key)
-        except httpx.TransportError as error:
-            raise WentWrong(what=path, status="nothing", body=repr(error)) from error
+            answer = await client.send(request)
+        except httpx.TransportError as error:  # such as a connection that was kept too long
+            if attempt >= ATTEMPTS:
+                raise WentWrong(what=what, status="nothing", body=repr(error)) from error
+            continue
         if answer.is_success:
             found: dict[str, Any] = answer.json()
             return found
-        code = answer.json().get("code")
-        if code == "card_declined":
-            raise CardRefused
-        if answer.status_code < 500 and code != "in_flight":  # noqa: PLR2004
-            break
+        told = answer.json()
+        if answer.is_client_error and told.get("code") != "in_flight":
+            body = told.get("detail", answer.text[:300]).removesuffix(".")
+            raise SaidNo(what=what, no=told.get("code"), body=body)
         await asyncio.sleep(min(0.1 * 2**attempt, 1))
-    raise WentWrong(what=path, status=answer.status_code, body=answer.text[:300])
+    raise WentWrong(what=what, status=answer.status_code, body=answer.text[:300])

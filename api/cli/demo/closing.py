@@ -20,6 +20,7 @@ OPEN = """
 SELECT (SELECT count(*) FROM events WHERE status <> 'done') AS events,
        (SELECT count(*) FROM asks WHERE answered_at IS NULL) AS asks,
        (SELECT count(*) FROM refunds WHERE state = 'asked') AS refunds,
+       (SELECT count(*) FROM ticket_refunds WHERE done_at IS NULL) AS tickets_to_refund,
        (SELECT count(*)
           FROM (SELECT FROM accounts a JOIN balances b ON b.account_id = a.id
                  WHERE a.name LIKE 'clearing:%' GROUP BY a.id HAVING sum(b.minor) <> 0) AS uneven

@@ -1,14 +1,15 @@
 """The evening: rooms open, and listeners tip in all ways at once while things go wrong."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-
-from api.cli import output
-from api.cli.demo.calls import CardRefused, WentWrong, post
+from api.cli.demo import bars, cards
+from api.cli.demo.calls import SaidNo, post
+from api.cli.demo.cards import CARDS, DECLINED, SURFACES
 from api.cli.demo.stage import Stage
 from takings.money import Money
 from takings.payments.orders import Surface
@@ -31,11 +32,6 @@ AMOUNTS = {
     "usd": (100, 300, 500, 777, 1_000, 5_000),
     "jpy": (100, 101, 500, 999, 2_000),
 }
-SURFACES: tuple[Surface, ...] = ("checkout", "intent", "saved")
-CARDS = ("pm_card_visa", "pm_card_mastercard", "pm_card_bypassPending", "pm_card_bypassPending")
-"""Half of the money is at Stripe's disposal at once, so that some of it is released tonight."""
-
-DECLINED = "pm_card_chargeCustomerFail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +56,15 @@ class Played:
     on_tabs: dict[str, Wish] = field(default_factory=dict)  # by tip
     refunded: list[Money] = field(default_factory=list)
     declined: int = 0
+
+    def given(self) -> Counter[str]:
+        """What is left with the hosts, by currency."""
+        given: Counter[str] = Counter()
+        for wish in (*self.paid.values(), *self.on_tabs.values()):
+            given[wish.money.currency] += wish.money.minor
+        for money in self.refunded:
+            given[money.currency] -= money.minor
+        return given
 
 
 def wishes(rooms: Sequence[str], listeners: int, seed: int) -> list[Wish]:
@@ -100,10 +105,8 @@ async def play(stage: Stage, plan: Sequence[Wish]) -> Played:
     """Everybody tips, so many at once, while webhooks and calls go wrong."""
     played, slots = Played(), asyncio.Semaphore(AT_ONCE)
     await post(stage.stripe, "/_sandbox/faults", {"deliveries": TROUBLE})
-    with _progress() as progress:
+    with bars.shown() as progress:
         tipped = progress.add_task("Listeners have paid", total=len(plan))
-        settled = progress.add_task("Tips are in the books", total=len(plan))
-        watching = asyncio.create_task(_watch(stage, progress, settled))
 
         async def turn(n: int, wish: Wish) -> None:
             async with slots:
@@ -112,14 +115,12 @@ async def play(stage: Stage, plan: Sequence[Wish]) -> Played:
                 await _pay(stage, wish, played)
                 progress.advance(tipped)
 
-        try:
+        settled = partial(count, stage)
+        async with bars.following(progress, "Tips are in the books", len(plan), settled):
             async with asyncio.TaskGroup() as group:
                 for n, wish in enumerate(plan):
                     group.create_task(turn(n, wish))
             await _quiet(stage, len(plan))
-        finally:
-            watching.cancel()
-        progress.update(settled, completed=await count(stage))
     return played
 
 
@@ -138,40 +139,23 @@ async def _pay(stage: Stage, wish: Wish, played: Played) -> None:
         "amount": wish.money.minor,
         "currency": wish.money.currency,
         "message": wish.message,
-        "surface": wish.surface,
     }
-    if wish.surface == "saved":
-        body |= await saved(stage, wish.card)
-    if wish.surface == "checkout":
-        body |= {"success_url": "https://example.com/thanks", "cancel_url": "https://example.com"}
     try:
-        tip = await post(stage.api, "/v1/tips", body)
-    except CardRefused:
+        tip = await post(
+            stage.api, "/v1/tips", body | await cards.terms(stage, wish.surface, wish.card)
+        )
+    except SaidNo as no:
+        if no.why != "card_declined":
+            raise
         played.declined += 1
         again = Wish(
             f"{wish.id}_again", wish.listener, wish.space, wish.money, "checkout", CARDS[0], None
         )
         await _pay(stage, again, played)
         return
-    if wish.surface == "checkout":
-        page = await stage.stripe.post(tip["url"], data={"payment_method": wish.card})
-        if page.status_code >= 400:  # noqa: PLR2004
-            raise WentWrong(what="the pay page", status=page.status_code, body=page.text[:300])
-    elif wish.surface == "intent":
-        intent = tip["client_secret"].partition("_secret_")[0]
-        how = {"payment_intent": intent, "payment_method": wish.card}
-        await post(stage.stripe, "/_sandbox/pay", how)
+    await cards.pay(stage, tip, wish.card)
     played.paid[wish.id] = wish
     played.payments[wish.id] = tip["payment"]
-
-
-async def saved(stage: Stage, card: str) -> dict[str, str]:
-    """A customer of the platform's at Stripe, with a saved card."""
-    customer = (await stage.stripe.post("/v1/customers")).json()["id"]
-    attached = await stage.stripe.post(
-        f"/v1/payment_methods/{card}/attach", data={"customer": customer}
-    )
-    return {"customer": customer, "payment_method": attached.json()["id"]}
 
 
 async def count(stage: Stage) -> int:
@@ -180,21 +164,10 @@ async def count(stage: Stage) -> int:
     return int((await stage.runtime.database.fetch(sql))[0].n)
 
 
-async def _watch(stage: Stage, progress: Progress, task: TaskID) -> None:
-    while True:
-        progress.update(task, completed=await count(stage))
-        await asyncio.sleep(0.25)
-
-
 async def _quiet(stage: Stage, expected: int) -> None:
     """Wait for the webhooks for as long as they bring anything."""
     before, patience = -1, 8
     while (now := await count(stage)) < expected and patience:
         patience = 8 if now > before else patience - 1
         before = now
-        await asyncio.sleep(0.25)
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=output.console)
+        await asyncio.sleep(bars.PAUSE_S)

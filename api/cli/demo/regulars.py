@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from api.cli import output
+from api.cli.demo import cards
 from api.cli.demo.calls import post
-from api.cli.demo.evening import AT_ONCE, CARDS, Played, Wish, saved
+from api.cli.demo.cards import CARDS
+from api.cli.demo.evening import AT_ONCE, Played, Wish
 from api.cli.demo.stage import Stage
 from takings.money import Money
 
@@ -33,7 +35,7 @@ async def come(stage: Stage, rooms: Sequence[str], played: Played, many: int) ->
 
 async def _keep_a_tab(stage: Stage, room: str, n: int, played: Played) -> None:
     tab, listener = f"tab_{n:05}", f"regular_{n:05}"
-    how = {"surface": "saved"} | await saved(stage, CARDS[0])
+    how = await cards.terms(stage, "saved", CARDS[0])
     about = {"id": tab, "space": room, "listener": listener}
     await post(stage.api, "/v1/tabs", about | how | {"cap": CAP.minor, "currency": CAP.currency})
     for number in range(TIPS + 1):
@@ -53,7 +55,6 @@ async def _change_a_mind(stage: Stage, room: str, n: int) -> None:
         "amount": 20_00,
         "currency": "eur",
         "undoable": True,
-        "surface": "saved",
     }
-    await post(stage.api, "/v1/tips", tip | await saved(stage, CARDS[1]))
+    await post(stage.api, "/v1/tips", tip | await cards.terms(stage, "saved", CARDS[1]))
     await post(stage.api, f"/v1/tips/{tip['id']}/undo", {})

@@ -2,16 +2,19 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.markup import escape
+from rich.table import Table
 
 from api.cli import books, output, verification
-from api.cli.demo import evening
+from api.cli.demo import box_office, evening
+from api.cli.demo.buyers import CURRENCY, Memory
 from api.cli.demo.evening import Played
+from api.cli.demo.sale import HOSTS, RUN, Sale
 from api.cli.demo.stage import STRIPE_KEY, Stage
-from takings.ledger import balances
+from takings.ledger import accounts, balances
 from takings.money import Money
 
 UNSETTLED = """
@@ -21,25 +24,41 @@ SELECT id FROM unnest($1::text[]) AS paid (id)
 """
 
 
-async def reckoning(stage: Stage, played: Played, lost: int, still_open: Sequence[str]) -> bool:
+async def reckoning(
+    stage: Stage, played: Played, sale: Sale, size: int, lost: int, still_open: Sequence[str]
+) -> bool:
     """Show everything; whether it is all right."""
-    await _trouble(stage, played, lost)
+    await _trouble(stage, played, sale.memory, lost)
     books.print_trial(await stage.runtime.database.run(balances.trial))
-    owed = await _hosts(stage)
-    wrong = [*still_open, *await _unsettled(stage, played), *misplaced(played, owed)]
+    shown = output.table("Hosts", "host", "held", "available", right=("held", "available"))
+    tips, tickets = await _hosts(stage, shown, evening.HOSTS), await _hosts(stage, shown, HOSTS)
+    output.console.print(shown)
+    wrong = [
+        *still_open,
+        *await _unsettled(stage, played),
+        *misplaced(played.given(), tips),
+        *misplaced(sale.memory.given(), tickets + await _commission(stage)),
+        *await box_office.reckoning(sale, size),
+    ]
     found = await verification.check(stage.runtime)
     for what in wrong:
         output.console.print(f"[red]✗ {escape(what)}[/]")
     if not wrong:
-        output.console.print(
-            f"[green]✓ {len(played.paid)} tips paid, all settled; {len(played.on_tabs)} more on "
-            "tabs; the hosts have what the listeners gave, less what went back.[/]",
-            soft_wrap=True,
-        )
+        _tell(played, size)
     return not wrong and all(finding.holds for finding in found)
 
 
-async def _trouble(stage: Stage, played: Played, lost: int) -> None:
+def _tell(played: Played, size: int) -> None:
+    output.console.print(
+        f"[green]✓ {len(played.paid)} tips paid, all settled; {len(played.on_tabs)} more on "
+        "tabs; the hosts have what the listeners gave, less what went back.\n"
+        f"✓ {size} of {size} tickets sold, and not one more; their numbers have no gap; every "
+        "buyer has a ticket, or all of their money, as Stripe says too.[/]",
+        soft_wrap=True,
+    )
+
+
+async def _trouble(stage: Stage, played: Played, memory: Memory, lost: int) -> None:
     """What went wrong tonight, as the sandbox counted it and as we met it."""
     struck = (await stage.stripe.get("/_sandbox/faults")).json().get("struck", {})
     made = len((await stage.stripe.get("/_sandbox/events")).json())
@@ -52,20 +71,29 @@ async def _trouble(stage: Stage, played: Played, lost: int) -> None:
     parts = [f"{struck[fault]} {said}" for fault, said in words.items() if fault in struck]
     told = ", ".join(parts) or f"{lost} never came"
     output.console.print(f"Of Stripe's {made} webhooks {told}.", soft_wrap=True)
-    output.console.print(f"Cards declined, and another one used: {played.declined}.")
+    output.console.print(
+        f"Cards declined, and another one used: {played.declined + memory.declined}."
+    )
 
 
-async def _hosts(stage: Stage) -> Counter[str]:
-    """Each host's money; what all of them have together, by currency."""
-    shown = output.table("Hosts", "host", "held", "available", right=("held", "available"))
+async def _hosts(stage: Stage, shown: Table, hosts: Mapping[str, str]) -> Counter[str]:
+    """Show each host's money; what all of them have together, by currency."""
     together: Counter[str] = Counter()
-    for host, name in evening.HOSTS.items():
+    for host, name in hosts.items():
         money = await stage.runtime.database.run(balances.of_host, host)
         for currency, drawers in money.items():
             shown.add_row(name, output.amount(drawers["held"]), output.amount(drawers["available"]))
             together[currency] += sum(held.minor for held in drawers.values())
         shown.add_section()
-    output.console.print(shown)
+    return together
+
+
+async def _commission(stage: Stage) -> Counter[str]:
+    """What the platform keeps of tickets, earned or still deferred."""
+    together: Counter[str] = Counter()
+    for account in (accounts.TICKET_COMMISSION, accounts.DEFERRED_TICKETS):
+        kept = await stage.runtime.database.run(balances.now, account, CURRENCY)
+        together[CURRENCY] -= kept.minor
     return together
 
 
@@ -74,13 +102,8 @@ async def _unsettled(stage: Stage, played: Played) -> list[str]:
     return [f"{row.id} was paid, but is not settled." for row in rows]
 
 
-def misplaced(played: Played, owed: Counter[str]) -> list[str]:
-    """Where the hosts' money is not what the listeners remember to have given and got back."""
-    given: Counter[str] = Counter()
-    for wish in (*played.paid.values(), *played.on_tabs.values()):
-        given[wish.money.currency] += wish.money.minor
-    for money in played.refunded:
-        given[money.currency] -= money.minor
+def misplaced(given: Counter[str], owed: Counter[str]) -> list[str]:
+    """Where the money is not what the listeners remember to have given and got back."""
     return [
         f"The hosts have {Money(owed[currency], currency)}, the listeners gave "
         f"{Money(given[currency], currency)}."
@@ -106,6 +129,7 @@ In another terminal:
   export TAKINGS_STRIPE_API_BASE={settings.stripe_api_base} TAKINGS_STRIPE_API_KEY={STRIPE_KEY}
   {takings} entries --limit 5
   {takings} hosts
+  {takings} quota {RUN}
   {takings} events list
   {takings} verify
   curl -H 'Authorization: Bearer {stage.key}' {stage.url}/v1/trial-balance""",

@@ -13,7 +13,7 @@ from subprocess import DEVNULL, PIPE
 
 import httpx
 
-from api import keys
+from api import keys, logs
 from api import runtime as runtimes
 from api.cli import output
 from api.cli.demo.calls import post
@@ -25,6 +25,8 @@ from takings.errors import Unavailable
 STRIPE_KEY = "sk_test_demo"
 SECRET, CONNECT_SECRET = "whsec_demo", "whsec_demo_connect"
 PATIENCE_S = 5.0
+KEPT_S = 2.0
+"""How long a connection is kept for the next call: less long than the other side does."""
 
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
@@ -56,6 +58,7 @@ async def staged(seed: int) -> AsyncIterator[Stage]:
     home = _fresh_home()
     try:
         async with AsyncExitStack() as stack:
+            logs.configure(stack.enter_context(_log(home, "demo").open("w")))
             with output.console.status("Starting PostgreSQL, sandbox, service and worker …"):
                 stage = await _built(stack, home, seed)
             output.console.print("PostgreSQL, sandbox, service and worker run.")
@@ -100,7 +103,13 @@ async def _built(stack: AsyncExitStack, home: Path, seed: int) -> Stage:
 
 def _client(url: str, key: str) -> httpx.AsyncClient:
     bearer = {"Authorization": f"Bearer {key}"}
-    return httpx.AsyncClient(base_url=url, headers=bearer, timeout=30, trust_env=False)
+    return httpx.AsyncClient(
+        base_url=url,
+        headers=bearer,
+        timeout=30,
+        trust_env=False,
+        limits=httpx.Limits(keepalive_expiry=KEPT_S),
+    )
 
 
 @asynccontextmanager
