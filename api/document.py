@@ -26,7 +26,7 @@ REF: Final = "#/components/schemas/{model}"
 ALWAYS: Final = (
     *(auth.MissingKey, auth.UnknownKey, auth.WrongMode, auth.ScopeMissing),
     *(versions.UnknownVersion, limits.TooManyRequests),
-    *(database.DatabaseAway, database.TooBusy, database.Unstorable),
+    *(database.DatabaseAway, database.TooBusy, database.RowsLocked, database.Unstorable),
 )
 CHANGING: Final = (acts.BadIdempotencyKey, acts.IdempotencyKeyReused, InFlight, database.LawBroken)
 READING: Final = (errors.MalformedJson, errors.NotJson, errors.BodyTooLarge)

@@ -41,6 +41,13 @@ class TooBusy(Unavailable):
     """
 
 
+class RowsLocked(Unavailable):
+    """Others had the same rows locked, at every try.
+
+    Nothing was written. Send the same again in a moment.
+    """
+
+
 class Unstorable(Invalid):
     """The database cannot store what was sent.
 
@@ -205,9 +212,12 @@ async def again(once: Callable[[], Awaitable[Result]]) -> Result:
     except DBAPIError as error:
         if not must_try_again(error):
             raise
-    async for attempt in stamina.retry_context(on=must_try_again, attempts=8, wait_max=1.0):
-        with attempt:
-            return await once()
+    try:
+        async for attempt in stamina.retry_context(on=must_try_again, attempts=8, wait_max=1.0):
+            with attempt:
+                return await once()
+    except DBAPIError as error:
+        raise (RowsLocked() if must_try_again(error) else error) from error
     raise AssertionError  # pragma: no cover - stamina returns or raises
 
 
