@@ -46,10 +46,8 @@ class Office(Pools):
         tier: Tier | None,
         code: str | None,
     ) -> str:
-        waited = bool(self.waiting(run))
-        if waited or self.room(run) < quantity:
-            self.sweep(run)
-        if waited:
+        self.sweep(run)
+        if self.waiting(run):
             self.offer(run)
         found = self.take(name, run, "buyer", listener, quantity, least, tier, code)
         return found if isinstance(found, str) else f"{found.quantity} of {found.tier.id}"

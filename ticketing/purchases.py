@@ -35,8 +35,11 @@ from ticketing.sale_tables import Purchase, Ticket
 from ticketing.sales import SETTLEMENT
 from ticketing.tables import Hold, Run
 
-PAGE_OPEN: Final = timedelta(minutes=31)
-"""How long Stripe's page can be paid, and the hold lasts with it: Stripe's least, and a minute."""
+PAGE_OPEN: Final = timedelta(minutes=35)
+"""How long Stripe's page can be paid, and the hold lasts with it.
+
+Stripe's least is 30 minutes by its own clock, from when it is asked.
+"""
 
 LONGEST: Final = timedelta(hours=2)
 """How long a hold can last in all, however often somebody begins to buy it."""

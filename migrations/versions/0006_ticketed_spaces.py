@@ -309,6 +309,7 @@ DECLARE
   on_sale   boolean;
   repeated  boolean;
   coded     boolean;
+  due       boolean;
   listed    boolean;
   next_at   timestamptz;
 BEGIN
@@ -319,14 +320,18 @@ BEGIN
   END IF;
   pays_in := r.currency;
   IF who = 'buyer' THEN
-    listed := EXISTS (SELECT FROM waiting w WHERE w.run_id = wanted AND w.state = 'waiting');
-    IF listed OR room < (SELECT sum(q) FROM unnest(quantities) AS q) THEN
+    due := EXISTS (SELECT FROM holds h WHERE h.run_id = wanted AND h.state = 'held'
+                                          AND h.expires_at <= moment);
+    IF due THEN
       PERFORM sweep_holds(wanted, moment);
     END IF;
+    listed := EXISTS (SELECT FROM waiting w WHERE w.run_id = wanted AND w.state = 'waiting');
     IF listed THEN  -- whoever waits comes first
       PERFORM offer_tickets(wanted, moment);
     END IF;
-    room := lock_run(wanted);
+    IF due OR listed THEN
+      room := lock_run(wanted);
+    END IF;
   END IF;
   SELECT array_agg(t.id ORDER BY t.nth), array_agg(t.minor ORDER BY t.nth),
          array_agg(t.seats ORDER BY t.nth), array_agg(t.sells ORDER BY t.nth), array_agg(0)

@@ -158,3 +158,14 @@ async def test_a_refused_claim_leaves_nothing_behind(world: World) -> None:
         assert answer.is_client_error, wrong
     after = await world.rows()
     assert before == after
+
+
+async def test_what_lapsed_in_a_tier_is_claimed_though_the_run_has_room(world: World) -> None:
+    database, now = world.runtime.database, world.runtime.now()
+    tiers = (TierWish("Front", "fixed", 900, "tier_front", size=1), TierWish("Seat", minor=500))
+    await box_office.run(database, now, size=10, tiers=tiers)
+    assert told(await hold(world, "one", tier="tier_front"), "state") == ["held"]
+    early = await hold(world, "two", "lis_yan", tier="tier_front")
+    assert early.json()["code"] == "sold_out"
+    world.ahead += timedelta(seconds=601)  # and no worker sweeps
+    assert told(await hold(world, "two", "lis_yan", tier="tier_front"), "state") == ["held"]
