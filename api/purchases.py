@@ -15,7 +15,7 @@ from api.tips import PAYING
 from takings.errors import NotFound
 from takings.policies import rules
 from takings.records import BadId
-from ticketing import comps, holds, purchases, sale_tables, tables
+from ticketing import comps, holds, purchases, sale_tables
 
 router = operations.router("purchases")
 
@@ -63,8 +63,9 @@ async def give(here: Here, new: New, id: Id, given: CompInput) -> Purchase:  # n
 
 
 async def _newest(session: AsyncSession, asked: PurchaseFilter) -> Listing[Purchase]:
-    by = {col(tables.Hold.run_id): asked.run, col(tables.Hold.listener_id): asked.listener}
-    page = await pages.newest(session, purchases.EVERY, sale_tables.Purchase, asked, filters=by)
+    table = sale_tables.Purchase
+    by = {col(table.run_id): asked.run, col(table.listener_id): asked.listener}
+    page = await pages.newest(session, purchases.EVERY, table, asked, filters=by)
     shown = [Purchase.of(one) for one in await purchases.shown(session, page.rows)]
     found = await expanding.expand(session, shown, asked.expand, WAYS)
     return Listing(data=found, has_more=page.has_more, url="/v1/purchases")

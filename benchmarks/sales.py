@@ -70,9 +70,10 @@ CREATE TEMP TABLE sold (
 # What is there when Stripe's events have been stored and nobody has looked at them.
 STORED = """
 INSERT INTO {schema}.payments
-  (id, listener_id, surface, capture, state, minor, currency, fees_covered, intent_id, created_at)
-SELECT payment, 'lis_' || room, 'intent', 'at_once', 'open', charged, 'eur', charged - minor,
-       intent, now()
+  (id, listener_id, space_id, release_days, surface, capture, state, minor, currency, fees_covered,
+   intent_id, created_at)
+SELECT payment, 'lis_' || room, 'spc_' || room, 0, 'intent', 'at_once', 'open', charged, 'eur',
+       charged - minor, intent, now()
   FROM sold;
 INSERT INTO {schema}.tips
   (id, payment_id, space_id, agreement_version, listener_id, minor, currency, anonymous, created_at)

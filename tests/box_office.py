@@ -126,8 +126,9 @@ async def sold(
 
 BUY = """
 WITH bought AS (
-  INSERT INTO purchases (id, hold_id, created_at)
-  SELECT 'pur_' || substr(h.id, 6), h.id, $2 FROM holds h WHERE h.id = ANY ($1)
+  INSERT INTO purchases (id, hold_id, run_id, listener_id, created_at)
+  SELECT 'pur_' || substr(h.id, 6), h.id, h.run_id, h.listener_id, $2
+    FROM holds h WHERE h.id = ANY ($1)
   RETURNING id, hold_id
 )
 INSERT INTO tickets (id, run_id, tier_id, purchase_id, listener_id, minor, state, secret,

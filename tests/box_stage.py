@@ -65,6 +65,7 @@ class Stage:
         """Make everything anew."""
         await self.stack.aclose()
         name = f"stage_{os.getpid()}"
+        await self.server.drop(name)
         await self.server.create(name, template=self.template)
         self.stack.push_async_callback(self.server.drop, name)
         if self.bug:
@@ -98,7 +99,7 @@ class Stage:
         mark, database, now = f"s{self.plays}", self.runtime.database, self.now
         shares = [Share("host_ada", 6000), Share("host_bob", 4000)]
         told = {"host": "host_ada", "title": "A talk", "policy": box_office.HOUSE.name}
-        start = now + timedelta(hours=6)
+        start = now + timedelta(hours=12)
         await spaces.schedule(database, mark, shares=shares, starts_at=start, now=now, **told)  # type: ignore[arg-type]
         await pools.cap_space(database, mark, 6, now=now)
         office = Office(mark, now, start, Pool(6), [one(mark, now), two(mark)])

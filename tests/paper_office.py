@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from tests.paper_pools import ON, TAKING, Hold, Place, Pools, Purchase, Run, Ticket, Tier
 
-PAGE_OPEN, LONGEST = timedelta(minutes=31), timedelta(hours=2)
+PAGE_OPEN, LONGEST = timedelta(minutes=35), timedelta(hours=2)
 NO_SHOW = timedelta(hours=2)
 
 

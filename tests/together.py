@@ -46,10 +46,11 @@ async def paid(
     order = Order(
         id=new_id("pay"),
         listener="lis_zoe",
+        space=space.id,
         surface="intent",
         policy=policy,
         items=tuple(
-            Item("tip", f"tip_{n}", space.id, n % 3 + 1, Money(minor, currency), "Tip")
+            Item("tip", f"tip_{n}", n % 3 + 1, Money(minor, currency), "Tip")
             for n, minor in enumerate(minors)
         ),
     )

@@ -20,8 +20,10 @@ from ticketing import (
     waitlist,
     wishes,
 )
+from ticketing.checks import CHECKS
 
 __all__ = [
+    "CHECKS",
     "admissions",
     "calendars",
     "cancellations",

@@ -191,11 +191,11 @@ async def _open(
     order = Order(
         id=payment,
         listener=wish.listener,
+        space=hold.space,
         surface=wish.surface,
         policy=policy,
         items=tuple(
-            Item("ticket", one, hold.space, hold.agreement_version, price, "Ticket")
-            for one in tickets
+            Item("ticket", one, hold.agreement_version, price, "Ticket") for one in tickets
         ),
         label=f"Ticket: {hold.tier}" if len(tickets) == 1 else f"{len(tickets)} × {hold.tier}",
         success_url=wish.success_url,
@@ -286,7 +286,7 @@ async def _check_open(session: AsyncSession, hold: Row[Any], state: str) -> None
 EVERY: Final[Any] = (
     select(Purchase, Hold, Run, Payment)
     .join(Hold, col(Hold.id) == col(Purchase.hold_id))
-    .join(Run, col(Run.id) == col(Hold.run_id))
+    .join(Run, col(Run.id) == col(Purchase.run_id))
     .outerjoin(Payment, col(Payment.id) == col(Purchase.payment_id))
 )
 """Purchases with what ``shown`` needs of them."""

@@ -25,6 +25,8 @@ class Purchase(Row, table=True):
         id_law(),
         CheckConstraint("num_nonnulls(settled_at, unseated_at, cancelled_at) <= 1", name="one_end"),
         Index(None, "created_at", "id"),
+        Index(None, "run_id", "created_at", "id"),
+        Index(None, "listener_id", "created_at", "id"),
         Index(
             "purchases_one_at_a_time_idx",
             "hold_id",
@@ -35,6 +37,8 @@ class Purchase(Row, table=True):
 
     id: str = Field(primary_key=True)
     hold_id: str = Field(foreign_key="holds.id", index=True)
+    run_id: str = Field(foreign_key="runs.id")  # of its hold, as is the listener: who claimed it
+    listener_id: str
     payment_id: str | None = Field(  # it claims its id first, its payment follows
         sa_column=Column(
             ForeignKey("payments.id", deferrable=True, initially="DEFERRED"), unique=True

@@ -24,7 +24,8 @@ from takings.payments.payments import Kind, Settlement
 LOCK_RUN = "SELECT lock_run($1)"
 
 CLAIM = """
-INSERT INTO purchases (id, hold_id, payment_id, created_at) VALUES ($1, $2, $3, $4)
+INSERT INTO purchases (id, hold_id, run_id, listener_id, payment_id, created_at)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (id) DO NOTHING RETURNING id
 """
 
@@ -46,7 +47,8 @@ async def write(
     now: datetime,
 ) -> list[str]:
     """Write a purchase and its tickets down; their ids in order, none if its own was just taken."""
-    if not await fetch(session, CLAIM, purchase, hold.id, payment, now):
+    row = (purchase, hold.id, hold.run_id, hold.listener_id, payment, now)
+    if not await fetch(session, CLAIM, *row):
         return []
     tickets = sorted(records.new_id("tkt") for _ in range(hold.quantity))
     names = holders or (None,) * hold.quantity
@@ -81,8 +83,8 @@ async def _lock(session: AsyncSession, runs: Collection[str]) -> None:
 
 
 PAID = """
-SELECT b.id, b.payment_id, h.run_id FROM purchases b JOIN holds h ON h.id = b.hold_id
- WHERE b.payment_id = ANY($1::text[]) ORDER BY h.run_id, b.id
+SELECT id, payment_id, run_id FROM purchases
+ WHERE payment_id = ANY($1::text[]) ORDER BY run_id, id
 """
 
 
@@ -101,9 +103,9 @@ async def settle(session: AsyncSession, lines: Sequence[Line], now: datetime) ->
 
 
 OPEN = """
-SELECT h.run_id, b.id FROM purchases b JOIN holds h ON h.id = b.hold_id
- WHERE b.payment_id = ANY($1::text[]) AND num_nonnulls(settled_at, unseated_at, cancelled_at) = 0
- ORDER BY h.run_id, b.id
+SELECT run_id, id FROM purchases
+ WHERE payment_id = ANY($1::text[]) AND num_nonnulls(settled_at, unseated_at, cancelled_at) = 0
+ ORDER BY run_id, id
 """
 
 CANCEL = """

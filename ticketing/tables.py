@@ -19,6 +19,9 @@ from takings.records import Row, amount, id_law, moment
 
 NOTHING = {"server_default": "0"}
 
+COUNTED = "state IN ('held', 'expiring', 'sold')"
+"""The holds that count against what one may have."""
+
 
 class Pool(Row, table=True):
     """How many there are of something, and how many of them are taken.
@@ -136,8 +139,12 @@ class Hold(Row, table=True):
         ),
         Index("holds_due_idx", "run_id", "expires_at", postgresql_where=text("state = 'held'")),
         Index("holds_expiring_idx", "expires_at", postgresql_where=text("state = 'expiring'")),
-        Index("holds_listener_idx", "run_id", "listener_id"),
-        Index("holds_origin_idx", "run_id", "origin", postgresql_where=text("origin IS NOT NULL")),
+        Index("holds_listener_idx", "run_id", "listener_id", postgresql_where=text(COUNTED)),
+        Index(
+            "holds_origin_idx",
+            *("run_id", "origin"),
+            postgresql_where=text(f"{COUNTED} AND origin IS NOT NULL"),
+        ),
     )
 
     id: str = Field(primary_key=True)

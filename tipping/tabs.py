@@ -166,6 +166,7 @@ async def _open(session: AsyncSession, wish: TabWish, now: datetime) -> Ask | No
     order = Order(
         id=records.new_id("pay"),
         listener=wish.listener,
+        space=space.id,
         surface=wish.surface,
         policy=policy,
         capture="at_close",
@@ -272,10 +273,7 @@ async def _close(session: AsyncSession, tab_id: str, now: datetime) -> Ask | Non
         return await captures.let_go(session, payment, SETTLEMENT, now)
     space = await spaces.get(session, tab.space_id)
     policy = await policies.get(session, space.policy, space.policy_version)
-    items = [
-        Item("tip", row.id, row.space_id, row.agreement_version, _money(row), "Tip")
-        for row in given
-    ]
+    items = [Item("tip", row.id, row.agreement_version, _money(row), "Tip") for row in given]
     total = orders.total(items)
     charge = orders.charge(policy, total)
     covered = charge.minor - total.minor

@@ -210,9 +210,10 @@ async def write(session: AsyncSession, door: Stripe, wish: Wish, now: datetime) 
     order = Order(
         id=records.new_id("pay"),
         listener=wish.listener,
+        space=space.id,
         surface=wish.surface,
         policy=policy,
-        items=(Item("tip", wish.id, space.id, space.agreement_version, wish.money, "Tip"),),
+        items=(Item("tip", wish.id, space.agreement_version, wish.money, "Tip"),),
         capture=wish.capture,
         success_url=wish.success_url,
         cancel_url=wish.cancel_url,

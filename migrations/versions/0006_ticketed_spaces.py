@@ -128,12 +128,16 @@ CREATE TABLE holds (
 );
 CREATE INDEX holds_due_idx ON holds (run_id, expires_at) WHERE state = 'held';
 CREATE INDEX holds_expiring_idx ON holds (expires_at) WHERE state = 'expiring';
-CREATE INDEX holds_listener_idx ON holds (run_id, listener_id);
-CREATE INDEX holds_origin_idx ON holds (run_id, origin) WHERE origin IS NOT NULL;
+CREATE INDEX holds_listener_idx ON holds (run_id, listener_id)
+  WHERE state IN ('held', 'expiring', 'sold');
+CREATE INDEX holds_origin_idx ON holds (run_id, origin)
+  WHERE state IN ('held', 'expiring', 'sold') AND origin IS NOT NULL;
 
 CREATE TABLE purchases (
   id varchar NOT NULL,
   hold_id varchar NOT NULL,
+  run_id varchar NOT NULL,
+  listener_id varchar NOT NULL,
   payment_id varchar,
   created_at timestamptz NOT NULL,
   settled_at timestamptz,
@@ -144,10 +148,13 @@ CREATE TABLE purchases (
   CONSTRAINT purchases_one_end CHECK (num_nonnulls(settled_at, unseated_at, cancelled_at) <= 1),
   CONSTRAINT purchases_payment_id_key UNIQUE (payment_id),
   CONSTRAINT purchases_hold_id_fk FOREIGN KEY(hold_id) REFERENCES holds (id),
+  CONSTRAINT purchases_run_id_fk FOREIGN KEY(run_id) REFERENCES runs (id),
   CONSTRAINT purchases_payment_id_fk FOREIGN KEY(payment_id) REFERENCES payments (id)
     DEFERRABLE INITIALLY DEFERRED
 );
 CREATE INDEX purchases_created_at_id_idx ON purchases (created_at, id);
+CREATE INDEX purchases_run_id_created_at_id_idx ON purchases (run_id, created_at, id);
+CREATE INDEX purchases_listener_id_created_at_id_idx ON purchases (listener_id, created_at, id);
 CREATE UNIQUE INDEX purchases_one_at_a_time_idx ON purchases (hold_id)
   WHERE cancelled_at IS NULL AND unseated_at IS NULL;
 CREATE INDEX purchases_hold_id_idx ON purchases (hold_id);
@@ -229,6 +236,33 @@ CREATE INDEX waiting_hold_id_idx ON waiting (hold_id) WHERE hold_id IS NOT NULL;
 CREATE INDEX waiting_turn_idx ON waiting (run_id, tier_id, rank, id) WHERE state = 'waiting';
 CREATE UNIQUE INDEX waiting_once_idx ON waiting (run_id, listener_id)
   WHERE state IN ('waiting', 'offered');
+"""
+
+# Tickets are paid for weeks ahead, so what is to be released is looked for Space by Space: each
+# payment says which is its own, and how many days after that its policy keeps it.
+SPACES = """
+ALTER TABLE payments ADD COLUMN space_id varchar;
+ALTER TABLE payments ADD COLUMN release_days smallint;
+UPDATE payments p
+   SET space_id = o.space_id,
+       release_days = greatest((r.rules ->> 'release_days')::int,
+                               (r.rules ->> 'refund_window_days')::int)
+  FROM (SELECT payment_id, space_id, policy, policy_version FROM lines
+         UNION
+        SELECT t.payment_id, s.id, s.policy, s.policy_version
+          FROM tabs t JOIN spaces s ON s.id = t.space_id) AS o
+  JOIN policies r ON r.name = o.policy AND r.version = o.policy_version
+ WHERE o.payment_id = p.id;
+-- squawk-ignore adding-not-nullable-field -- every row was just written anew
+ALTER TABLE payments ALTER COLUMN space_id SET NOT NULL;
+-- squawk-ignore adding-not-nullable-field -- as above
+ALTER TABLE payments ALTER COLUMN release_days SET NOT NULL;
+ALTER TABLE payments ADD CONSTRAINT payments_not_negative CHECK (release_days >= 0);
+ALTER TABLE payments ADD CONSTRAINT payments_space_id_fk
+  FOREIGN KEY(space_id) REFERENCES spaces (id);
+DROP INDEX payments_release_idx;
+CREATE INDEX payments_release_idx ON payments (space_id, release_days, id)
+  WHERE state = 'paid' AND released_at IS NULL;
 """
 
 # The functions keep their plans, which look rows up by their keys: one that was made while a table
@@ -816,12 +850,15 @@ DROP FUNCTION run_tiers(text, text, timestamptz);
 DROP FUNCTION lock_run(text);
 DROP FUNCTION count_tickets(text, text[], text[], integer[], integer[]);
 DROP TABLE waiting, ticket_refunds, tickets, purchases, holds, codes, tiers, runs, pools;
+DROP INDEX payments_release_idx;
+CREATE INDEX payments_release_idx ON payments (id) WHERE state = 'paid' AND released_at IS NULL;
+ALTER TABLE payments DROP COLUMN space_id, DROP COLUMN release_days;
 """
 
 
 def upgrade() -> None:
     grants = GRANTS.format(app=context.config.attributes["app_role"])
-    for statement in statements(TABLES, COUNT, CLAIM, ACTS, FREE, JOIN, SELL, grants):
+    for statement in statements(TABLES, SPACES, COUNT, CLAIM, ACTS, FREE, JOIN, SELL, grants):
         op.execute(statement)
 
 

@@ -65,7 +65,6 @@ class Item:
 
     kind: str
     subject: str
-    space: str
     agreement_version: int
     money: Money
     label: str
@@ -73,7 +72,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A payment to be opened: by whom, for what, and on which surface.
+    """A payment to be opened: by whom, for what of which Space, and on which surface.
 
     What it is for may come later: then ``cap`` is what is authorised, card fee included, and
     ``label`` what the payer reads.  ``expires_at`` is until when Stripe's page can be paid, half an
@@ -82,6 +81,7 @@ class Order:
 
     id: str
     listener: str
+    space: str
     surface: Surface
     policy: Policy
     items: tuple[Item, ...] = ()
@@ -120,17 +120,19 @@ def charge(policy: Policy, cost: Money) -> Money:
 
 
 PAYMENT = """
-INSERT INTO payments (id, listener_id, surface, state, minor, currency, fees_covered, capture,
-                      created_at)
-VALUES ($1, $2, $3, 'open', $4, $5, $6, $7, $8)
+INSERT INTO payments (id, listener_id, space_id, release_days, surface, state, minor, currency,
+                      fees_covered, capture, created_at)
+VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10)
 """
 
 LINES = """
 INSERT INTO lines (id, payment_id, kind, subject, space_id, agreement_version, policy,
                    policy_version, currency, minor, fees_covered, refunding, returned)
-SELECT l.id, $1, l.kind, l.subject, l.space, l.agreement, $2, $3, $4, l.minor, l.fees, 0, 0
-  FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::smallint[], $10::bigint[],
-              $11::bigint[]) AS l (id, kind, subject, space, agreement, minor, fees)
+SELECT l.id, p.id, l.kind, l.subject, p.space_id, l.agreement, $2, $3, $4, l.minor, l.fees, 0, 0
+  FROM payments p,
+       unnest($5::text[], $6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::bigint[])
+         AS l (id, kind, subject, agreement, minor, fees)
+ WHERE p.id = $1
 """
 
 
@@ -139,8 +141,9 @@ async def open(session: AsyncSession, order: Order, now: datetime) -> Ask:  # no
     paid = order.charge
     money.check_charge(paid)
     covered = paid.minor - total(order.items).minor if order.items else 0
-    row = (order.id, order.listener, order.surface, paid.minor, paid.currency, covered)
-    await fetch(session, PAYMENT, *row, order.capture, now)
+    days = max(order.policy.release_days, order.policy.refund_window_days)
+    about = (order.id, order.listener, order.space, days, order.surface)
+    await fetch(session, PAYMENT, *about, paid.minor, paid.currency, covered, order.capture, now)
     if order.items:
         await write_lines(session, order.id, order.policy, order.items, covered)
     return await asks.write(session, f"payment:{order.id}", *_request(order, paid), now)
@@ -153,7 +156,7 @@ async def write_lines(
     parts = splits.divide(covered, [item.money.minor for item in items])
     ids = sorted(new_id("line") for _ in items)  # lines come in the order of their ids
     columns = allotments.columns(
-        (line, i.kind, i.subject, i.space, i.agreement_version, i.money.minor, part)
+        (line, i.kind, i.subject, i.agreement_version, i.money.minor, part)
         for line, i, part in zip(ids, items, parts, strict=True)
     )
     rules = (policy.name, policy.version, items[0].money.currency)

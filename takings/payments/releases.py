@@ -2,7 +2,8 @@
 
 A payment is released when its room has ended, the policy's release days and refund window have
 passed since, and Stripe has made the money available; the commission that was deferred becomes
-income with it.  A room that was cancelled while it was live has ended too: its tips were given for
+income with it.  Tickets are paid for weeks ahead: what is looked at begins with the rooms whose
+time has come, not with the payments.  A room that was cancelled while it was live has ended too: its tips were given for
 what had been, but its tickets go back, as does a ticket that ended before, and what was paid for a
 seat that nobody had: none of that is released.  Nor is what the bank has taken back.
 """
@@ -22,37 +23,46 @@ from takings.ledger.entries import Entry, Posting
 from takings.money import Money
 from takings.payments import allotments
 
-IS_DUE = """p.state = 'paid' AND p.released_at IS NULL
-   AND EXISTS (SELECT FROM cash c WHERE c.subject = p.id AND c.category = 'charge'
-                                    AND c.matured_at IS NOT NULL)
-   AND NOT EXISTS (SELECT FROM cash c WHERE c.payment_id = p.id
-                                        AND c.category IN ('charge_failure', 'dispute'))
-   AND NOT EXISTS (
-       SELECT FROM lines l
-         JOIN spaces s ON s.id = l.space_id
-         JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
-        WHERE l.payment_id = p.id
-          AND (s.ended_at IS NULL
-               OR s.ended_at + greatest((r.rules ->> 'release_days')::int,
-                                        (r.rules ->> 'refund_window_days')::int)
-                             * interval '1 day' > $1
-               OR EXISTS (SELECT FROM allotments a
-                           WHERE a.line_id = l.id AND a.host_id IS NOT NULL AND a.taken < a.credited
-                             AND (a.gross = 0
-                                  OR l.kind = 'ticket' AND s.state = 'cancelled'
-                                  OR l.kind = 'ticket' AND EXISTS (
-                                     SELECT FROM ticket_refunds o  -- given back, and owed still
-                                      WHERE o.ticket_id = l.subject)))))"""
-
-DUE = f"""
-SELECT p.id FROM payments p
- WHERE {IS_DUE}
- ORDER BY p.id LIMIT $2 FOR NO KEY UPDATE OF p SKIP LOCKED
+# The rooms that have such payments, each with its policies' days: from one to the next in the
+# index, however many payments lie between.  Then those of the rooms whose time has come.
+ROOM_BY_ROOM = """
+WITH RECURSIVE rooms (id, days) AS (
+  (SELECT p.space_id, p.release_days FROM payments p
+    WHERE p.state = 'paid' AND p.released_at IS NULL
+    ORDER BY p.space_id, p.release_days LIMIT 1)
+   UNION ALL
+  SELECT n.space_id, n.release_days FROM rooms r, LATERAL (
+    SELECT p.space_id, p.release_days FROM payments p
+     WHERE p.state = 'paid' AND p.released_at IS NULL
+       AND (p.space_id, p.release_days) > (r.id, r.days)
+     ORDER BY p.space_id, p.release_days LIMIT 1) AS n
+)
+SELECT due.id
+  FROM rooms r
+  JOIN spaces s ON s.id = r.id AND s.ended_at + r.days * interval '1 day' <= $1,
+       LATERAL (
+    SELECT p.id FROM payments p
+     WHERE p.state = 'paid' AND p.released_at IS NULL
+       AND p.space_id = r.id AND p.release_days = r.days
+       AND EXISTS (SELECT FROM cash c WHERE c.subject = p.id AND c.category = 'charge'
+                                        AND c.matured_at IS NOT NULL)
+       AND NOT EXISTS (SELECT FROM cash c WHERE c.payment_id = p.id
+                                            AND c.category IN ('charge_failure', 'dispute'))
+       AND NOT EXISTS (
+           SELECT FROM lines l JOIN allotments a ON a.line_id = l.id
+            WHERE l.payment_id = p.id AND a.host_id IS NOT NULL AND a.taken < a.credited
+              AND (a.gross = 0
+                   OR l.kind = 'ticket' AND s.state = 'cancelled'
+                   OR l.kind = 'ticket' AND EXISTS (
+                      SELECT FROM ticket_refunds o  -- given back, and owed still
+                       WHERE o.ticket_id = l.subject)))
+     ORDER BY p.id LIMIT $2 {lock}) AS due
+ LIMIT $2
 """
 
-WAITING = f"""
-SELECT count(*) AS payments FROM (SELECT FROM payments p WHERE {IS_DUE} LIMIT $2) AS due
-"""
+DUE = ROOM_BY_ROOM.format(lock="FOR NO KEY UPDATE OF p SKIP LOCKED")
+
+WAITING = f"SELECT count(*) AS payments FROM ({ROOM_BY_ROOM.format(lock='')}) AS due"
 
 HELD = """
 SELECT l.payment_id, l.currency, a.line_id, a.position, a.host_id, a.account, a.held

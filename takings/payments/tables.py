@@ -31,9 +31,10 @@ class Payment(Row, table=True):
         CheckConstraint("surface IN ('checkout', 'intent', 'saved')", name="surface_known"),
         CheckConstraint("minor > 0", name="positive"),
         CheckConstraint("(state = 'paid') = (paid_at IS NOT NULL)", name="paid_at_a_time"),
+        CheckConstraint("release_days >= 0", name="not_negative"),
         Index(
             "payments_release_idx",
-            "id",
+            *("space_id", "release_days", "id"),
             postgresql_where=text("state = 'paid' AND released_at IS NULL"),
         ),
         Index("payments_capture_idx", "capture_at", postgresql_where=text("state = 'authorised'")),
@@ -43,6 +44,8 @@ class Payment(Row, table=True):
 
     id: str = Field(primary_key=True)
     listener_id: str = Field(index=True)
+    space_id: str = Field(foreign_key="spaces.id")
+    release_days: int = Field(sa_type=SmallInteger)  # so long after its Space at least
     surface: str
     state: str
     minor: int = amount()

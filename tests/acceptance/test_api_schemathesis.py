@@ -142,7 +142,7 @@ async def test_whatever_the_document_allows_or_forbids_is_answered_as_it_says(
     world: World,
 ) -> None:
     await told(world)
-    many = CASES // len(world.operations())
+    many = -(-CASES // len(world.operations()))
     async with serving.listening(world.runtime, "127.0.0.1", 0) as url:
         found = await asyncio.to_thread(ask, world, url, many)
     assert found.wrong == {}

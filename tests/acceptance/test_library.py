@@ -39,8 +39,8 @@ database embedded hosts journal money payments policies receipts refunds release
 sweeps webhooks
 """
 TICKETING = """
-admissions calendars cancellations codes comps door_keys doors holds passes pools purchases quotas
-returns runs tickets tiers waitlist wishes
+CHECKS admissions calendars cancellations codes comps door_keys doors holds passes pools purchases
+quotas returns runs tickets tiers waitlist wishes
 """
 
 

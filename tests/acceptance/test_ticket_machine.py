@@ -18,7 +18,7 @@ from takings.embedded import Server
 from tests.box_machine import Machine
 from tests.box_stage import Stage
 from tests.conftest import PROVE
-from ticketing import endings
+from ticketing import endings, holds
 
 PARTS, PLAYS, ACTS = (25, 20, 60) if PROVE else (1, 25, 25)
 SEED = 20261120
@@ -37,7 +37,8 @@ async def staged(
     server: Server, template: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Staged]:
     """A stage, with or without a planted bug."""
-    monkeypatch.setattr(endings, "BATCH", 1)  # of several, which ends first is anybody's guess
+    monkeypatch.setattr(endings, "BATCH", 1)  # of several, which is first is anybody's guess
+    monkeypatch.setattr(holds, "DUE", holds.DUE.replace("random()", "run_id"))
     stages: list[Stage] = []
 
     def make(*bug: str) -> Stage:

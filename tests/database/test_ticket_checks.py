@@ -37,12 +37,15 @@ BUY = """
 WITH hold AS (
   UPDATE holds SET paying = minor > 0 WHERE id = 'hold_' || $1::text RETURNING *
 ), payment AS (
-  INSERT INTO payments (id, listener_id, surface, state, minor, currency, fees_covered, created_at)
-  SELECT 'pay_' || $1, listener_id, 'intent', 'open', minor * quantity, 'eur', 0, now()
+  INSERT INTO payments (id, listener_id, space_id, release_days, surface, state, minor, currency,
+                        fees_covered, created_at)
+  SELECT 'pay_' || $1, listener_id, 'spc_one', 0, 'intent', 'open', minor * quantity, 'eur', 0,
+         now()
     FROM hold WHERE minor > 0 RETURNING id
 ), purchase AS (
-  INSERT INTO purchases (id, hold_id, payment_id, created_at)
-  SELECT 'pur_' || $1, h.id, p.id, now() FROM hold h LEFT JOIN payment p ON true RETURNING id
+  INSERT INTO purchases (id, hold_id, run_id, listener_id, payment_id, created_at)
+  SELECT 'pur_' || $1, h.id, h.run_id, h.listener_id, p.id, now()
+    FROM hold h LEFT JOIN payment p ON true RETURNING id
 ), ticket AS (
   INSERT INTO tickets (id, run_id, tier_id, purchase_id, listener_id, minor, state, secret,
                        created_at)
