@@ -77,7 +77,7 @@ def create(runtime: Runtime) -> FastAPI:
 
     app = App(
         title="Takings",
-        summary="Tips and fair splits for live-audio platforms.",
+        summary="Tips, ticketed Spaces and fair splits for live-audio platforms.",
         version=versions.NEWEST,
         openapi_url="/v1/openapi.json",
         redirect_slashes=False,  # an address is the one that the document names

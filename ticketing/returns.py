@@ -50,7 +50,7 @@ REASONS: Final[Mapping[str, str]] = {
 
 
 class RefundNotOffered(Refused):
-    """Tickets of the run {run} are not taken back by wish.
+    """Tickets of the run {run} are not taken back by wish, or its Space has no time yet.
 
     Pass the ticket on instead; of a Space that is cancelled or moved every ticket is refunded.
     """

@@ -161,15 +161,26 @@ async def leave(database: Database, waiting_id: str, *, now: datetime) -> Place:
     return await get(database, waiting_id, now=now)
 
 
+# Who is before the first of them is counted once, and from there on they are numbered.
 PLACES = """
-SELECT w.*, h.expires_at AS offered_until,
-       CASE WHEN w.state = 'waiting'
-             AND coalesce(r.opens_at + r.draw_s * interval '1 s' <= $2, true) THEN (
-         SELECT count(*) + 1 FROM waiting b
-          WHERE b.run_id = w.run_id AND b.state = 'waiting' AND (b.rank, b.id) < (w.rank, w.id)
-       ) END AS place
+WITH asked AS (
+  SELECT w.run_id, min(w.rank) AS low, max(w.rank) AS high
+    FROM waiting w JOIN runs r ON r.id = w.run_id
+   WHERE w.id = ANY ($1) AND w.state = 'waiting'
+     AND coalesce(r.opens_at + r.draw_s * interval '1 s' <= $2, true)
+   GROUP BY w.run_id
+), turns AS (
+  SELECT b.id, f.before + row_number() OVER (PARTITION BY a.run_id ORDER BY b.rank, b.id) AS place
+    FROM asked a,
+         LATERAL (SELECT count(*) AS before FROM waiting b
+                   WHERE b.run_id = a.run_id AND b.state = 'waiting' AND b.rank < a.low) AS f,
+         LATERAL (SELECT b.id, b.rank FROM waiting b
+                   WHERE b.run_id = a.run_id AND b.state = 'waiting'
+                     AND b.rank BETWEEN a.low AND a.high) AS b
+)
+SELECT w.*, h.expires_at AS offered_until, t.place
   FROM waiting w
-  JOIN runs r ON r.id = w.run_id
+  LEFT JOIN turns t ON t.id = w.id
   LEFT JOIN holds h ON h.id = w.hold_id AND w.state = 'offered'
  WHERE w.id = ANY ($1)
 """
@@ -206,14 +217,22 @@ def _place(row: Row[Any]) -> Place:
 
 
 # What nobody freed: lots that are drawn now, a tier that opens, room in the Space that another of
-# its runs gave back.  And runs whose Space is over.
+# its runs gave back.  And runs whose Space is over.  From one run to the next in the index, however
+# many wait for each.
 DUE = """
+WITH RECURSIVE waited (run_id) AS (
+  (SELECT w.run_id FROM waiting w WHERE w.state = 'waiting' ORDER BY w.run_id LIMIT 1)
+   UNION ALL
+  SELECT n.run_id FROM waited d, LATERAL (
+    SELECT w.run_id FROM waiting w WHERE w.state = 'waiting' AND w.run_id > d.run_id
+     ORDER BY w.run_id LIMIT 1) AS n
+)
 SELECT r.id, r.cancelled_at IS NOT NULL OR s.state IN ('ended', 'cancelled') AS over
-  FROM runs r JOIN spaces s ON s.id = r.space_id JOIN pools p ON p.id = r.id
- WHERE r.id IN (SELECT DISTINCT w.run_id FROM waiting w WHERE w.state = 'waiting')
-   AND (r.cancelled_at IS NOT NULL OR s.state IN ('ended', 'cancelled')
-        OR (p.held + p.sold < p.quota
-            AND coalesce(r.opens_at + r.draw_s * interval '1 s' <= $1, true)))
+  FROM waited d
+  JOIN runs r ON r.id = d.run_id JOIN spaces s ON s.id = r.space_id JOIN pools p ON p.id = r.id
+ WHERE r.cancelled_at IS NOT NULL OR s.state IN ('ended', 'cancelled')
+    OR (p.held + p.sold < p.quota
+        AND coalesce(r.opens_at + r.draw_s * interval '1 s' <= $1, true))
  ORDER BY random() LIMIT $2
 """
 

@@ -194,7 +194,7 @@ async def tip(database: Database, given: TabTip, *, now: datetime) -> Sent:
 
 
 GIVEN = """
-SELECT id, space_id, agreement_version, minor, currency FROM tips
+SELECT id, agreement_version, minor, currency FROM tips
  WHERE payment_id = $1 AND cancelled_at IS NULL ORDER BY created_at, id
 """
 

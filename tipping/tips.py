@@ -227,9 +227,8 @@ async def write(session: AsyncSession, door: Stripe, wish: Wish, now: datetime) 
 
 def is_same(tip: Tip, gift: Gift) -> bool:
     """Whether the tip that is already there is this gift, sent again."""
-    told = (tip.space_id, tip.listener_id, tip.minor, tip.currency, tip.message, tip.anonymous)
-    money = (gift.money.minor, gift.money.currency)
-    return told == (gift.space, gift.listener, *money, gift.message, gift.anonymous)
+    money = Money(tip.minor, tip.currency)
+    return gift == Gift(tip.id, tip.space_id, tip.listener_id, money, tip.message, tip.anonymous)
 
 
 async def receiving(session: AsyncSession, space_id: str) -> tuple[Space, Policy]:

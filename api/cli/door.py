@@ -9,7 +9,7 @@ from api.cli.output import AsJson
 from api.schemas.admissions import PublicKey
 from ticketing import door_keys
 
-app = typer.Typer(help="The keys of passes: list, rotate.", no_args_is_help=True)
+app = typer.Typer(help="The keys of passes: keys, rotate.", no_args_is_help=True)
 
 
 @app.command()

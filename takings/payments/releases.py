@@ -2,10 +2,11 @@
 
 A payment is released when its room has ended, the policy's release days and refund window have
 passed since, and Stripe has made the money available; the commission that was deferred becomes
-income with it.  Tickets are paid for weeks ahead: what is looked at begins with the rooms whose
-time has come, not with the payments.  A room that was cancelled while it was live has ended too: its tips were given for
+income with it.  A room that was cancelled while it was live has ended too: its tips were given for
 what had been, but its tickets go back, as does a ticket that ended before, and what was paid for a
 seat that nobody had: none of that is released.  Nor is what the bank has taken back.
+
+Tickets are paid weeks ahead, so one looks for the rooms whose time has come, not for payments.
 """
 
 from collections.abc import Sequence

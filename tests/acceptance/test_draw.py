@@ -63,6 +63,22 @@ async def test_who_comes_after_the_draw_comes_after_everybody_in_it(database: Da
     assert list((await states(database)).values()).count("offered") == 1
 
 
+async def test_on_a_page_everybody_has_the_place_that_they_have_alone(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "randbelow", lambda _: next(lots))
+    lots = itertools.cycle([3, 1, 4, 1, 5])  # some draw the same
+    await box_office.run(database, NOON, size=2, opens_at=at(10), draw_s=60)
+    for n in range(12):
+        await wait(database, f"{n:02}", n)
+    await waitlist.serve(database, now=at(70))
+    ids = [f"wait_{n:02}" for n in (7, 0, 11, 4, 1, 9)]
+    page = await database.run(waitlist.of, ids, at(80))
+    assert page == [await waitlist.get(database, one, now=at(80)) for one in ids]
+    everybody = await database.run(waitlist.of, [f"wait_{n:02}" for n in range(12)], at(80))
+    assert sorted(one.place or 0 for one in everybody) == [0, 0, *range(1, 11)]
+
+
 async def test_the_first_buyer_after_the_draw_finds_what_the_list_left(database: Database) -> None:
     await box_office.run(database, NOON, size=2, opens_at=at(10), draw_s=60)
     await wait(database, "ada", 5)

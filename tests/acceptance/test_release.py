@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import migrations
 from api.runtime import Runtime
 from api.settlement import SETTLEMENT
 from sandbox.control import Sandbox
@@ -18,7 +19,8 @@ from takings.payments import cash, objects, refunds, releases, sweeps, webhooks
 from takings.policies import policies
 from takings.policies.presets import PRESETS
 from takings.spaces import spaces
-from tests import stories
+from tests import authorised, box_office, stories
+from tests.conftest import Fresh
 
 A_WEEK = replace(PRESETS[stories.CLUBHOUSE], name="a-week", release_days=7)
 
@@ -57,6 +59,47 @@ async def test_money_is_released_when_the_policys_days_have_passed_and_not_a_sec
     assert await available(runtime.database) == {"host_ada": 300, "host_bob": 200}
     assert await release(runtime, due) == 0
     assert await stories.guilty(runtime.database) == {}
+
+
+async def test_two_policies_in_one_room_keep_what_was_paid_each_for_its_own_days(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await policies.publish(runtime.database, A_WEEK, now=runtime.now())
+    await stories.room(runtime.database, runtime.now())
+    await box_office.run(runtime.database, runtime.now(), policy="a-week")
+    ticket = await box_office.bought(runtime, box, "zoe")
+    tip = await stories.paid_tip(runtime, box, 500)
+    ended = runtime.now()
+    await spaces.move(runtime.database, "spc_one", "ended", now=ended)
+    await stories.hear(runtime, box, now=ended + timedelta(days=6))
+    told = await stories.told(runtime.database)
+    assert ticket.payment is not None
+    assert f"payment:{tip.payment.id}:released" in told
+    assert f"payment:{ticket.payment.id}:released" not in told
+    assert await release(runtime, ended + timedelta(days=7)) == 1
+    assert await stories.guilty(runtime.database) == {}
+
+
+async def test_payments_of_an_older_schema_learn_their_space_and_their_days(
+    runtime: Runtime, box: Sandbox, fresh: Fresh
+) -> None:
+    await policies.publish(runtime.database, A_WEEK, now=runtime.now())
+    await stories.room(runtime.database, runtime.now(), policy="a-week")
+    await stories.room(runtime.database, runtime.now(), space="spc_two")
+    await stories.paid_tip(runtime, box, 500)
+    await stories.tip(runtime, 500, space="spc_two")
+    await authorised.opened(runtime, box, name="tab_empty")
+    before = await runtime.database.fetch(KEPT)
+    assert sorted((row.space_id, row.release_days) for row in before) == [
+        *[("spc_one", 7)] * 2,
+        ("spc_two", 0),
+    ]
+    await asyncio.to_thread(migrations.downgrade, fresh.owner, "takings_app", "0005")
+    await asyncio.to_thread(migrations.upgrade, fresh.owner, "takings_app")
+    assert await runtime.database.fetch(KEPT) == before
+
+
+KEPT = "SELECT id, space_id, release_days FROM payments ORDER BY id"
 
 
 async def test_money_is_not_released_before_stripe_has_made_it_available(
