@@ -11,7 +11,8 @@ from ticketing import holds
 router = operations.router("holds")
 
 CLAIMING = (
-    *(BadId, NotFound, holds.QuantityOutOfRange, holds.SoldOut, holds.NotOnSale),
+    *(BadId, NotFound, holds.QuantityOutOfRange, holds.LeastOutOfRange),
+    *(holds.SoldOut, holds.NotOnSale),
     *(holds.LotsAreDrawn, holds.TooManyTickets, holds.UnknownCode, holds.CodeUsedUp),
     holds.HoldDiffers,
 )

@@ -19,7 +19,14 @@ from ticketing import holds, runs, tables, waitlist
 router = operations.router("waiting")
 
 JOINING = (
-    *(BadId, NotFound, holds.QuantityOutOfRange, holds.NotOnSale, holds.TooManyTickets),
+    *(
+        BadId,
+        NotFound,
+        holds.QuantityOutOfRange,
+        holds.LeastOutOfRange,
+        holds.NotOnSale,
+        holds.TooManyTickets,
+    ),
     *(waitlist.StillOnSale, waitlist.AlreadyWaiting, waitlist.WaitDiffers),
 )
 LEAVING = (NotFound, waitlist.WaitOver, holds.HoldOver)

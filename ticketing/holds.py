@@ -42,6 +42,15 @@ class QuantityOutOfRange(Invalid):
     param = "quantity"
 
 
+class LeastOutOfRange(Invalid):
+    """{least} is not between one and the {quantity} tickets that are wanted.
+
+    Say how few would do, or nothing where only all of them will.
+    """
+
+    param = "least"
+
+
 class SoldOut(Unavailable):
     """The run {run} has {remaining} tickets left, and that is not enough.
 
@@ -167,12 +176,12 @@ class Held:
 
 
 def check(claim: Claim) -> None:
-    """Nothing happens if the claim is well formed; else BadId or QuantityOutOfRange."""
+    """Nothing happens if the claim is well formed; else BadId, Quantity- or LeastOutOfRange."""
     records.check_id(claim.id, claim.listener)
     if not 1 <= claim.quantity <= MOST:
         raise QuantityOutOfRange(quantity=claim.quantity, most=MOST)
     if not 1 <= claim.fewest <= claim.quantity:
-        raise QuantityOutOfRange(quantity=claim.fewest, most=claim.quantity)
+        raise LeastOutOfRange(least=claim.fewest, quantity=claim.quantity)
 
 
 async def claim(database: Database, wish: Claim, *, now: datetime) -> Held:
@@ -342,21 +351,16 @@ async def of(session: AsyncSession, hold_id: str) -> Held:
     """The same, as a step."""
     wanted = select(Hold, Run).where(Hold.run_id == Run.id, Hold.id == hold_id)
     for hold, run in await session.exec(wanted):
-        return shown(hold, run)
+        return Held(
+            id=hold.id,
+            run=hold.run_id,
+            tier=hold.tier_id,
+            listener=hold.listener_id,
+            quantity=hold.quantity,
+            price=Money(hold.minor, run.currency),
+            state=hold.state,
+            expires_at=hold.expires_at,
+            created_at=hold.created_at,
+            remaining=hold.remaining,
+        )
     raise NotFound(kind="hold", id=hold_id)
-
-
-def shown(hold: Hold, run: Run) -> Held:
-    """A hold's row as a value."""
-    return Held(
-        id=hold.id,
-        run=hold.run_id,
-        tier=hold.tier_id,
-        listener=hold.listener_id,
-        quantity=hold.quantity,
-        price=Money(hold.minor, run.currency),
-        state=hold.state,
-        expires_at=hold.expires_at,
-        created_at=hold.created_at,
-        remaining=hold.remaining,
-    )

@@ -52,9 +52,12 @@ SELECT r.id, p.quota, p.sold, p.held, greatest(room, 0) AS available, t.parts,
        (SELECT min(h.expires_at) FROM holds h
          WHERE h.run_id = r.id AND h.state = 'held') AS frees_at
   FROM runs r
+  JOIN spaces o ON o.id = r.space_id
   JOIN pools p ON p.id = r.id
   LEFT JOIN pools s ON s.id = 'space:' || r.space_id,
-       LATERAL (SELECT least(p.quota - p.held - p.sold, s.quota - s.held - s.sold) AS room) AS l,
+       LATERAL (SELECT CASE WHEN r.cancelled_at IS NULL AND o.state IN ('scheduled', 'live')
+                            THEN least(p.quota - p.held - p.sold, s.quota - s.held - s.sold)
+                            ELSE 0 END AS room) AS l,  -- of what is over nothing is left
        LATERAL (SELECT array_agg(ROW(t.id, q.quota, q.sold, q.held,
                                      greatest(least(room, q.quota - q.held - q.sold), 0))
                                  ORDER BY t.position) AS parts

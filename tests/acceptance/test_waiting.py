@@ -157,7 +157,7 @@ async def test_each_reason_not_to_wait_has_its_code(database: Database) -> None:
     await sold_out(database, per_listener=3, per_address=2, closes_at=at(100))
     for quantity in (0, -1, 10**9):
         assert await wait(database, "ada", quantity=quantity) == "quantity_out_of_range"
-        assert await wait(database, "ada", least=quantity) == "quantity_out_of_range"
+        assert await wait(database, "ada", least=quantity) == "least_out_of_range"
     assert await wait(database, "ada", run="run_none") == "not_found"
     assert await wait(database, "ada", tier="tier_none") == "not_found"
     assert await wait(database, "a b") == "bad_id"
