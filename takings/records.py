@@ -19,7 +19,8 @@ from takings.errors import Invalid
 RANDOM = 10  # bytes of an id that nobody can guess
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-ID_LAW = "{column} ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{{0,63}}$'"
+# To PostgreSQL a repetition with an end costs twenty times one without.
+ID_LAW = "{column} ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length({column}) <= 64"
 
 
 class BadId(Invalid):

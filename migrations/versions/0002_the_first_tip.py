@@ -20,7 +20,7 @@ CREATE TABLE hosts (
   stripe_account varchar,
   created_at timestamptz NOT NULL,
   CONSTRAINT hosts_pk PRIMARY KEY (id),
-  CONSTRAINT hosts_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT hosts_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT hosts_stripe_account_key UNIQUE (stripe_account)
 );
 
@@ -54,7 +54,7 @@ CREATE TABLE spaces (
   ended_at timestamptz,
   created_at timestamptz NOT NULL,
   CONSTRAINT spaces_pk PRIMARY KEY (id),
-  CONSTRAINT spaces_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT spaces_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT spaces_state_known CHECK (state IN ('scheduled', 'live', 'ended', 'cancelled')),
   CONSTRAINT spaces_ended_at_a_time CHECK (state <> 'ended' OR ended_at IS NOT NULL),
   CONSTRAINT spaces_policy_policy_version_fk
@@ -227,7 +227,8 @@ CREATE TABLE refunds (
   created_at timestamptz NOT NULL,
   booked_at timestamptz,
   CONSTRAINT refunds_pk PRIMARY KEY (id),
-  CONSTRAINT refunds_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT refunds_id_well_formed
+    CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT refunds_state_known CHECK (state IN ('asked', 'booked', 'failed', 'refused')),
   CONSTRAINT refunds_positive CHECK (minor > 0),
   CONSTRAINT refunds_payment_id_fk FOREIGN KEY(payment_id) REFERENCES payments (id),
@@ -302,7 +303,7 @@ CREATE TABLE tips (
   created_at timestamptz NOT NULL,
   settled_at timestamptz,
   CONSTRAINT tips_pk PRIMARY KEY (id),
-  CONSTRAINT tips_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT tips_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT tips_positive CHECK (minor > 0),
   CONSTRAINT tips_payment_id_key UNIQUE (payment_id),
   CONSTRAINT tips_payment_id_fk FOREIGN KEY(payment_id) REFERENCES payments (id)

@@ -50,7 +50,7 @@ CREATE TABLE tabs (
   created_at timestamptz NOT NULL,
   closed_at timestamptz,
   CONSTRAINT tabs_pk PRIMARY KEY (id),
-  CONSTRAINT tabs_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT tabs_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT tabs_positive CHECK (cap > 0),
   CONSTRAINT tabs_payment_id_key UNIQUE (payment_id),
   CONSTRAINT tabs_payment_id_fk FOREIGN KEY(payment_id) REFERENCES payments (id)
@@ -87,7 +87,7 @@ RULES = """
 ALTER TABLE hosts ADD COLUMN listener_id varchar;
 ALTER TABLE hosts ADD CONSTRAINT hosts_listener_id_key UNIQUE (listener_id);
 ALTER TABLE hosts ADD CONSTRAINT hosts_listener_id_well_formed
-  CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$');
+  CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(listener_id) <= 64);
 
 CREATE INDEX tips_listener_id_created_at_idx ON tips (listener_id, created_at);
 DROP INDEX tips_listener_id_idx;

@@ -47,7 +47,7 @@ CREATE TABLE runs (
   created_at timestamptz NOT NULL,
   cancelled_at timestamptz,
   CONSTRAINT runs_pk PRIMARY KEY (id),
-  CONSTRAINT runs_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT runs_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT runs_in_order CHECK (opens_at < closes_at),
   CONSTRAINT runs_positive
     CHECK (per_listener > 0 AND per_address > 0 AND hold_s > 0 AND offer_s > 0 AND draw_s > 0
@@ -70,7 +70,7 @@ CREATE TABLE tiers (
   opens_at timestamptz,
   closes_at timestamptz,
   CONSTRAINT tiers_pk PRIMARY KEY (id),
-  CONSTRAINT tiers_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT tiers_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT tiers_kind_known CHECK (kind IN ('fixed', 'choice', 'free', 'comp')),
   CONSTRAINT tiers_priced CHECK ((minor > 0) = (kind IN ('fixed', 'choice'))),
   CONSTRAINT tiers_in_order CHECK (opens_at < closes_at),
@@ -88,7 +88,7 @@ CREATE TABLE codes (
   closes_at timestamptz,
   created_at timestamptz NOT NULL,
   CONSTRAINT codes_pk PRIMARY KEY (id),
-  CONSTRAINT codes_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT codes_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT codes_rate_or_minor CHECK ((rate_bps IS NULL) <> (minor IS NULL)),
   CONSTRAINT codes_in_range CHECK (rate_bps BETWEEN 1 AND 10000 AND minor > 0),
   CONSTRAINT codes_run_id_code_key UNIQUE (run_id, code),
@@ -114,9 +114,9 @@ CREATE TABLE holds (
   created_at timestamptz NOT NULL,
   ended_at timestamptz,
   CONSTRAINT holds_pk PRIMARY KEY (id),
-  CONSTRAINT holds_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT holds_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT holds_listener_id_well_formed
-    CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+    CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(listener_id) <= 64),
   CONSTRAINT holds_positive CHECK (quantity > 0 AND minor >= 0),
   CONSTRAINT holds_returned_no_more CHECK (returned BETWEEN 0 AND quantity),
   CONSTRAINT holds_state_known
@@ -144,7 +144,8 @@ CREATE TABLE purchases (
   unseated_at timestamptz,
   cancelled_at timestamptz,
   CONSTRAINT purchases_pk PRIMARY KEY (id),
-  CONSTRAINT purchases_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT purchases_id_well_formed
+    CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT purchases_one_end CHECK (num_nonnulls(settled_at, unseated_at, cancelled_at) <= 1),
   CONSTRAINT purchases_payment_id_key UNIQUE (payment_id),
   CONSTRAINT purchases_hold_id_fk FOREIGN KEY(hold_id) REFERENCES holds (id),
@@ -176,7 +177,7 @@ CREATE TABLE tickets (
   voided_at timestamptz,
   CONSTRAINT tickets_pk PRIMARY KEY (id),
   CONSTRAINT tickets_listener_id_well_formed
-    CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+    CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(listener_id) <= 64),
   CONSTRAINT tickets_not_negative CHECK (minor >= 0),
   CONSTRAINT tickets_state_known CHECK (state IN ('pending', 'valid', 'void')),
   CONSTRAINT tickets_numbered CHECK (number IS NOT NULL OR state <> 'valid'),
@@ -221,9 +222,10 @@ CREATE TABLE waiting (
   created_at timestamptz NOT NULL,
   ended_at timestamptz,
   CONSTRAINT waiting_pk PRIMARY KEY (id),
-  CONSTRAINT waiting_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT waiting_id_well_formed
+    CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT waiting_listener_id_well_formed
-    CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+    CHECK (listener_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(listener_id) <= 64),
   CONSTRAINT waiting_quantities CHECK (0 < least AND least <= quantity),
   CONSTRAINT waiting_state_known
     CHECK (state IN ('waiting', 'offered', 'taken', 'lapsed', 'left')),

@@ -43,7 +43,8 @@ CREATE TABLE admissions (
   created_at timestamptz NOT NULL,
   CONSTRAINT admissions_pk PRIMARY KEY (ticket_id),
   CONSTRAINT admissions_id_key UNIQUE (id),
-  CONSTRAINT admissions_id_well_formed CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+  CONSTRAINT admissions_id_well_formed
+    CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
   CONSTRAINT admissions_ticket_id_fk FOREIGN KEY(ticket_id) REFERENCES tickets (id),
   CONSTRAINT admissions_space_id_fk FOREIGN KEY(space_id) REFERENCES spaces (id)
 );
