@@ -322,6 +322,29 @@ LANGUAGE sql STABLE AS $$
    WHERE r.id = wanted
 $$;
 
+-- Where a hold of another run has taken one of the ids a moment ago, the statement is tried again.
+CREATE FUNCTION write_holds(
+  wanted text, moment timestamptz, lasts_until timestamptz, ids text[], tiers text[], codes text[],
+  listeners text[], origins bytea[], givens integer[], prices bigint[], rooms integer[]
+) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+DECLARE
+  written integer;
+BEGIN
+  INSERT INTO holds (id, run_id, tier_id, code_id, listener_id, origin, quantity, minor, remaining,
+                     state, expires_at, created_at)
+  SELECT n.id, wanted, n.tier, n.code, n.listener, n.origin, n.given, n.price, n.room, 'held',
+         lasts_until, moment
+    FROM unnest(ids, tiers, codes, listeners, origins, givens, prices, rooms)
+      AS n (id, tier, code, listener, origin, given, price, room)
+  ON CONFLICT (id) DO NOTHING;
+  GET DIAGNOSTICS written = ROW_COUNT;
+  IF written < cardinality(ids) THEN
+    RAISE EXCEPTION 'a hold of another run has just taken one of these ids'
+      USING ERRCODE = 'serialization_failure';
+  END IF;
+END $$;
+
 CREATE FUNCTION claim_tickets(
   wanted text, who text, moment timestamptz, ids text[], tiers text[], listeners text[],
   origins bytea[], codes text[], quantities integer[], leasts integer[]
@@ -345,6 +368,11 @@ DECLARE
   on_sale   boolean;
   repeated  boolean;
   coded     boolean;
+  alone     boolean;    -- each hold is written before the next claim is looked at
+  lasts     timestamptz;
+  new_ids text[] := '{}'; new_tiers text[] := '{}'; new_codes text[] := '{}';
+  new_listeners text[] := '{}'; new_origins bytea[] := '{}'; new_givens integer[] := '{}';
+  new_prices bigint[] := '{}'; new_rooms integer[] := '{}';
   due       boolean;
   listed    boolean;
   next_at   timestamptz;
@@ -377,6 +405,9 @@ BEGIN
   repeated := EXISTS (SELECT FROM holds h WHERE h.id = ANY (ids))
               OR cardinality(ids) > (SELECT count(DISTINCT i) FROM unnest(ids) AS i);
   coded := num_nonnulls(VARIADIC codes) > 0;
+  alone := repeated  -- or one claim counts for another's limit
+           OR cardinality(ids) > (SELECT count(DISTINCT l) FROM unnest(listeners) AS l)
+           OR num_nonnulls(VARIADIC origins) > (SELECT count(DISTINCT o) FROM unnest(origins) AS o);
   SELECT NULL::varchar AS id, NULL::varchar AS tier_id, NULL::integer AS rate_bps,
          NULL::bigint AS minor, NULL::integer AS room, NULL::boolean AS runs INTO code;
   FOR c IN
@@ -466,27 +497,35 @@ BEGIN
                                                         ELSE r.hold_s END;
       price := greatest(0, prices[place] - coalesce(
                  code.minor, prices[place] * code.rate_bps / 10000, 0));
-      INSERT INTO holds (id, run_id, tier_id, code_id, listener_id, origin, quantity, minor,
-                         remaining, state, expires_at, created_at)
-      VALUES (c.id, wanted, tier, code.id, c.listener, c.origin, given, price, room - given, 'held',
-              lasts_until, moment)
-      ON CONFLICT (id) DO NOTHING;
-      IF NOT FOUND THEN  -- another run's, a moment ago
-        outcome := 'differs'; given := 0;
+      outcome := 'held';
+      room := room - given;
+      rooms[place] := rooms[place] - given;
+      takes[place] := takes[place] + given;
+      IF code.id IS NOT NULL THEN
+        UPDATE pools p SET held = p.held + given WHERE p.id = code.id;
+      END IF;
+      IF alone THEN
+        PERFORM write_holds(wanted, moment, lasts_until, ARRAY[c.id], ARRAY[tier],
+                            ARRAY[code.id::text], ARRAY[c.listener], ARRAY[c.origin],
+                            ARRAY[given], ARRAY[price], ARRAY[room]);
       ELSE
-        outcome := 'held';
-        room := room - given;
-        rooms[place] := rooms[place] - given;
-        takes[place] := takes[place] + given;
-        IF code.id IS NOT NULL THEN
-          UPDATE pools p SET held = p.held + given WHERE p.id = code.id;
-        END IF;
+        new_ids := array_append(new_ids, c.id); new_tiers := array_append(new_tiers, tier);
+        new_codes := array_append(new_codes, code.id::text);
+        new_listeners := array_append(new_listeners, c.listener);
+        new_origins := array_append(new_origins, c.origin);
+        new_givens := array_append(new_givens, given);
+        new_prices := array_append(new_prices, price); new_rooms := array_append(new_rooms, room);
+        lasts := lasts_until;
       END IF;
     END IF;
     left_over := room;
     RETURN NEXT;
   END LOOP;
 
+  IF cardinality(new_ids) > 0 THEN
+    PERFORM write_holds(wanted, moment, lasts, new_ids, new_tiers, new_codes, new_listeners,
+                        new_origins, new_givens, new_prices, new_rooms);
+  END IF;
   IF 0 < ANY (takes) THEN
     PERFORM count_tickets(wanted, lots, NULL, takes, array_fill(0, ARRAY[cardinality(takes)]));
   END IF;
@@ -848,6 +887,7 @@ DROP FUNCTION free_holds(text, text[], text, timestamptz);
 DROP FUNCTION offer_tickets(text, timestamptz);
 DROP FUNCTION claim_by_acts;
 DROP FUNCTION claim_tickets;
+DROP FUNCTION write_holds;
 DROP FUNCTION run_tiers(text, text, timestamptz);
 DROP FUNCTION lock_run(text);
 DROP FUNCTION count_tickets(text, text[], text[], integer[], integer[]);
