@@ -11,7 +11,7 @@ from takings import records
 from takings.database import Database, fetch
 from takings.errors import NotFound, Refused
 from takings.money import Money
-from ticketing import holds, purchases, sales
+from ticketing import holds, pools, purchases, sales
 from ticketing.holds import Claim, Held
 from ticketing.purchases import Bought, HoldersDoNotMatch, PurchaseDiffers
 from ticketing.sale_tables import Purchase
@@ -61,7 +61,7 @@ SELECT * FROM claim_tickets($1, 'house', $2, $3::text[], $4::text[], $5::text[],
 
 async def _give(session: AsyncSession, wish: CompWish, claim: Claim, now: datetime) -> None:
     """The hold, the purchase and the sale in one transaction, under the run's lock."""
-    await fetch(session, sales.LOCK_RUN, wish.run)
+    await pools.lock(session, wish.run)
     if await session.get(Purchase, wish.id) is not None:
         return await _check_same(session, wish)
     kind = select(Tier.kind).where(Tier.id == wish.tier, Tier.run_id == wish.run)

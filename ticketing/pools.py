@@ -49,6 +49,14 @@ def of_space(space_id: str) -> str:
     return f"space:{space_id}"
 
 
+LOCK = "SELECT lock_run($1)"
+
+
+async def lock(session: AsyncSession, run: str) -> None:
+    """Until the transaction ends nobody else takes from this run, or gives back to it."""
+    await fetch(session, LOCK, run)
+
+
 MAKE = "INSERT INTO pools (id, quota) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING RETURNING id"
 
 

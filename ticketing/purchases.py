@@ -29,7 +29,7 @@ from takings.payments.stripe import Stripe
 from takings.payments.tables import Payment
 from takings.policies import policies
 from takings.policies.rules import BelowMinimum
-from ticketing import sales
+from ticketing import pools, sales
 from ticketing.holds import HoldOver, NotYourHold
 from ticketing.sale_tables import Purchase, Ticket
 from ticketing.sales import SETTLEMENT
@@ -247,7 +247,7 @@ LOCK = "SELECT state FROM holds WHERE id = $1 FOR NO KEY UPDATE"
 async def _lock(session: AsyncSession, hold: Row[Any], *, free: bool) -> str:
     """The hold's state, which stays so; who sells at once has the run's lock before."""
     if free:
-        await fetch(session, sales.LOCK_RUN, hold.run_id)
+        await pools.lock(session, hold.run_id)
     return str((await fetch(session, LOCK, hold.id))[0].state)
 
 

@@ -191,13 +191,12 @@ async def add(session: AsyncSession, run: str, position: int, wish: TierWish) ->
     return Step(tier, pool)
 
 
-LOCK = "SELECT lock_run($1)"
 OFFER = "SELECT offer_tickets($1, $2)"
 
 
 async def locked(session: AsyncSession, run_id: str) -> Opened:
     """The run with its tiers, and nobody else takes from it or edits it; or NotFound."""
-    await fetch(session, LOCK, run_id)
+    await pools.lock(session, run_id)
     known = await of(session, run_id)
     if known.run.cancelled_at is not None:
         raise RunCalledOff(id=run_id)

@@ -20,8 +20,7 @@ from takings.money import Money
 from takings.payments.allotments import columns
 from takings.payments.lines import Line
 from takings.payments.payments import Kind, Settlement
-
-LOCK_RUN = "SELECT lock_run($1)"
+from ticketing import pools
 
 CLAIM = """
 INSERT INTO purchases (id, hold_id, run_id, listener_id, payment_id, created_at)
@@ -125,7 +124,7 @@ async def cancel(session: AsyncSession, payments: Sequence[str], now: datetime) 
     rows = await fetch(session, OPEN, list(payments))
     await _lock(session, {row.run_id for row in rows})
     for run, group in groupby(rows, key=attrgetter("run_id")):
-        await fetch(session, LOCK_RUN, run)
+        await pools.lock(session, run)
         found = await fetch(session, CANCEL, [row.id for row in group], now)
         await fetch(session, FREE, run, [row.id for row in found if row.state == "expiring"], now)
 

@@ -22,7 +22,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
 from takings.errors import Conflict, NotFound, TakingsError
-from ticketing import holds
+from ticketing import holds, pools
 from ticketing.holds import Claim, NotOnSale, TooManyTickets
 
 LOTS: Final = 10**12
@@ -105,13 +105,12 @@ JOIN = "SELECT * FROM join_waiting($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 async def join(database: Database, wish: WaitWish, *, now: datetime) -> Place:
     """Take a place on the list, and what is free for it at once; repeatable by its id.
 
-    Raises NotFound for its run or tier, BadId, QuantityOutOfRange, NotOnSale, StillOnSale,
-    AlreadyWaiting, TooManyTickets or WaitDiffers.
+    Raises NotFound for its run or tier, BadId, Quantity- or LeastOutOfRange, NotOnSale,
+    StillOnSale, AlreadyWaiting, TooManyTickets or WaitDiffers.
     """
     claim = wish.claim
     holds.check(claim)
-    least = wish.quantity if wish.least is None else wish.least
-    told = (wish.listener, claim.origin, wish.tier, wish.quantity, least)
+    told = (wish.listener, claim.origin, wish.tier, wish.quantity, claim.fewest)
     rows = await database.fetch(JOIN, wish.run, wish.id, *told, secrets.randbelow(LOTS), now)
     if not rows:
         raise NotFound(kind="run", id=wish.run)
@@ -134,7 +133,6 @@ def _refusal(wish: WaitWish, row: Row[Any]) -> TakingsError:
 
 
 ONE = "SELECT run_id FROM waiting WHERE id = $1"
-LOCK = "SELECT lock_run($1)"
 LEAVE = "UPDATE waiting SET state = 'left', ended_at = $2 WHERE id = $1 AND state = 'waiting'"
 AS_IT_IS = "SELECT state, hold_id, listener_id FROM waiting WHERE id = $1"
 
@@ -148,7 +146,7 @@ async def leave(database: Database, waiting_id: str, *, now: datetime) -> Place:
 
     async def step(session: AsyncSession) -> Row[Any]:
         for row in await fetch(session, ONE, waiting_id):
-            await fetch(session, LOCK, row.run_id)
+            await pools.lock(session, row.run_id)
             await fetch(session, LEAVE, waiting_id, now)
             return (await fetch(session, AS_IT_IS, waiting_id))[0]
         raise NotFound(kind="place on a waiting list", id=waiting_id)
@@ -262,5 +260,5 @@ async def serve(database: Database, *, now: datetime) -> int:
 
 async def lapse(session: AsyncSession, run: str, now: datetime) -> int:
     """Send home whoever waits for a run; answer how many they were."""
-    await fetch(session, LOCK, run)
+    await pools.lock(session, run)
     return len(await fetch(session, LAPSE, run, now))

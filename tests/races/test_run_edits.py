@@ -47,7 +47,7 @@ async def test_control_without_the_lock_the_database_has_to_refuse(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await box_office.run(database, NOW, size=40)
-    monkeypatch.setattr(runs, "LOCK", "SELECT $1::text")
+    monkeypatch.setattr(pools, "LOCK", "SELECT $1::text")
     looked, claimed = asyncio.Event(), asyncio.Event()
 
     async def meanwhile() -> None:
