@@ -10,7 +10,9 @@ from sqlalchemy.pool import NullPool
 
 import api.tables
 import takings.ledger.tables
+import takings.payments.dispute_tables
 import takings.payments.tables
+import takings.payouts.tables
 import takings.policies.tables
 import takings.spaces.tables
 import ticketing.door_tables
@@ -22,7 +24,9 @@ from takings.records import Row
 MODELS = (  # named, so that what only has to be imported is not imported for nothing
     api.tables,
     takings.ledger.tables,
+    takings.payments.dispute_tables,
     takings.payments.tables,
+    takings.payouts.tables,
     takings.policies.tables,
     takings.spaces.tables,
     ticketing.door_tables,

@@ -88,9 +88,12 @@ def moment(*, primary_key: bool = False, nullable: bool = False) -> Column[datet
     return Column(DateTime(timezone=True), primary_key=primary_key, nullable=nullable)
 
 
-def amount() -> Any:
-    """A field for an amount in minor units."""
-    return Field(sa_type=BigInteger)
+def amount(default: int | None = None) -> Any:
+    """A field for an amount in minor units; the database knows its default too."""
+    if default is None:
+        return Field(sa_type=BigInteger)
+    told = {"server_default": str(default)}
+    return Field(default=default, sa_type=BigInteger, sa_column_kwargs=told)
 
 
 def document(name: str | None = None) -> Column[dict[str, Any]]:

@@ -19,7 +19,7 @@ IN_TRANSIT = "assets:stripe:in_transit"
 BANK = "assets:bank"
 INPUT_TAX = "assets:tax:input"
 
-PARKED = "liabilities:parked"
+PARKED = "liabilities:parked"  # one account for each payee below it
 DEFERRED_TICKETS = "liabilities:deferred:tickets"
 
 TIP_COMMISSION = "income:commission:tips"
@@ -45,6 +45,16 @@ def of_host(host_id: str, drawer: Drawer) -> str:
     return f"liabilities:host:{host_id}:{drawer}"
 
 
+def parked(payee: str) -> str:
+    """The account of what waits for a payee who cannot be paid yet."""
+    return f"{PARKED}:{payee}"
+
+
+def of_one(name: str) -> bool:
+    """Whether an account is one payee's: a single row says what it holds."""
+    return name.startswith(("liabilities:host:", f"{PARKED}:"))
+
+
 def collected_tax(country: str) -> str:
     """The account of the VAT collected for a country."""
     return f"liabilities:tax:{country}"
@@ -52,9 +62,10 @@ def collected_tax(country: str) -> str:
 
 def slots(name: str) -> int:
     """How many rows hold this account's balance: one for a host's, many for everybody's."""
-    return 1 if name.startswith("liabilities:host:") else SLOTS
+    return 1 if of_one(name) else SLOTS
 
 
 def owes_only(name: str) -> bool:
-    """Whether the database must refuse to let this account become a debit (a host owing us)."""
-    return name.startswith("liabilities:host:") and not name.endswith(f":{OWING}")
+    """Whether the database must refuse to let this account become a debit (a payee owing us)."""
+    may_owe = name.startswith("liabilities:host:") and name.endswith(f":{OWING}")
+    return of_one(name) and not may_owe

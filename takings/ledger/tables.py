@@ -35,8 +35,8 @@ class Account(Row, table=True):
         UniqueConstraint("name", "currency"),
         CheckConstraint("slots BETWEEN 1 AND 64", name="slots_in_range"),
         CheckConstraint(
-            "owes_only = (name LIKE 'liabilities:host:%' AND name NOT LIKE '%:available')"
-            " AND (NOT owes_only OR slots = 1)",
+            "owes_only = (name LIKE 'liabilities:host:%' AND name NOT LIKE '%:available'"
+            " OR name LIKE 'liabilities:parked:%') AND (NOT owes_only OR slots = 1)",
             name="hosts_are_owed",
         ),
     )

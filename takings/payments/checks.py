@@ -125,7 +125,7 @@ SELECT currency AS guilty, format('Stripe holds %s for us, we owe hosts %s', ass
                coalesce(sum(b.minor) FILTER (WHERE a.name LIKE 'assets:stripe:%'
                                                 OR a.name LIKE 'clearing:%'), 0) AS assets,
                coalesce(-sum(b.minor) FILTER (WHERE a.name LIKE 'liabilities:host:%'
-                                                 OR a.name = 'liabilities:parked'), 0) AS owed
+                                                 OR a.name LIKE 'liabilities:parked:%'), 0) AS owed
           FROM accounts a JOIN balances b ON b.account_id = a.id GROUP BY a.currency) s
  WHERE assets < owed
 """

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     CHAR,
     CheckConstraint,
     Column,
@@ -32,6 +33,8 @@ class Payment(Row, table=True):
         CheckConstraint("minor > 0", name="positive"),
         CheckConstraint("(state = 'paid') = (paid_at IS NOT NULL)", name="paid_at_a_time"),
         CheckConstraint("release_days >= 0", name="not_negative"),
+        CheckConstraint("lost >= 0", name="lost_not_negative"),
+        Index("payments_rolls_idx", "rolls_at", postgresql_where=text("rolls_at IS NOT NULL")),
         Index(
             "payments_release_idx",
             *("space_id", "release_days", "id"),
@@ -51,6 +54,7 @@ class Payment(Row, table=True):
     minor: int = amount()
     currency: str = Field(sa_type=CHAR(3))
     fees_covered: int = amount()
+    lost: int = amount(0)  # what the bank took beyond what the lines had left
     intent_id: str | None = Field(default=None, unique=True)
     session_id: str | None = Field(default=None, unique=True)
     charge_id: str | None = Field(default=None, unique=True)
@@ -61,6 +65,7 @@ class Payment(Row, table=True):
     created_at: datetime = Field(sa_column=moment())
     paid_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
     released_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+    rolls_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
     looked_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
 
 
@@ -78,6 +83,11 @@ class Line(Row, table=True):
             "returned >= 0 AND refunding >= 0 AND returned + refunding <= minor + fees_covered",
             name="returns_no_more_than_paid",
         ),
+        CheckConstraint(
+            "disputed >= 0 AND frozen >= 0"
+            " AND returned + disputed + frozen <= minor + fees_covered",
+            name="disputes_no_more_than_paid",
+        ),
     )
 
     id: str = Field(primary_key=True)
@@ -93,13 +103,19 @@ class Line(Row, table=True):
     fees_covered: int = amount()
     refunding: int = amount()  # asked of Stripe, not yet booked
     returned: int = amount()  # booked: refunds − failed refunds
+    disputed: int = amount(0)  # its part of what the bank has taken back
+    frozen: int = amount(0)  # its part of what the bank may yet take back
+    rebased: int = amount(0)  # what had been returned when its shares were last divided anew
+    on_stage: list[int] | None = Field(sa_column=Column(ARRAY(SmallInteger)))  # None: all shares
 
 
 class Allotment(Row, table=True):
     """Who was credited what for a line when it was earned, and where that money is now.
 
-    ``credited`` is the weight of every later clawback; ``taken`` is what came back of it; ``held``
-    is what still lies in the host's held money.
+    ``credited`` is the weight of every later clawback; ``taken`` is what came back of it; ``held``,
+    ``reserved`` and ``rolling`` are what still lies there of the host's money.  ``fee`` is what the
+    host has borne of the card fee, ``fee_back`` what came back of that.  ``parked_until`` is set
+    while the money waits for a payee who cannot be paid.
     """
 
     __tablename__ = "allotments"
@@ -107,6 +123,18 @@ class Allotment(Row, table=True):
         CheckConstraint("credited >= 0", name="not_negative"),
         CheckConstraint("taken BETWEEN 0 AND credited", name="takes_no_more_than_credited"),
         CheckConstraint("held BETWEEN 0 AND credited", name="holds_no_more_than_credited"),
+        CheckConstraint("reserved >= 0 AND rolling >= 0", name="drawers_not_negative"),
+        CheckConstraint("fee_back BETWEEN 0 AND fee", name="gives_back_no_more_than_the_fee"),
+        Index(
+            "allotments_parked_idx",
+            "parked_until",
+            postgresql_where=text("parked_until IS NOT NULL"),
+        ),
+        Index(
+            "allotments_parked_host_idx",
+            "host_id",
+            postgresql_where=text("parked_until IS NOT NULL"),
+        ),
     )
 
     line_id: str = Field(primary_key=True, foreign_key="lines.id")
@@ -117,6 +145,11 @@ class Allotment(Row, table=True):
     credited: int = amount()
     taken: int = amount()
     held: int = amount()
+    reserved: int = amount(0)
+    rolling: int = amount(0)
+    fee: int = amount(0)
+    fee_back: int = amount(0)
+    parked_until: datetime | None = Field(default=None, sa_column=moment(nullable=True))
 
 
 class Refund(Row, table=True):
@@ -135,6 +168,7 @@ class Refund(Row, table=True):
     minor: int = amount()
     currency: str = Field(sa_type=CHAR(3))
     reason: str
+    payee: str | None = Field(default=None, foreign_key="hosts.id")  # whose parked share it is
     stripe_id: str | None = Field(default=None, unique=True)
     error: str | None = None
     created_at: datetime = Field(sa_column=moment())

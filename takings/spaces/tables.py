@@ -19,12 +19,21 @@ class Host(Row, table=True):
     """Somebody who is paid: a host or a co-host."""
 
     __tablename__ = "hosts"
-    __table_args__ = (id_law(), id_law("listener_id"))
+    __table_args__ = (
+        id_law(),
+        id_law("listener_id"),
+        CheckConstraint(
+            "capability IN ('none', 'pending', 'restricted', 'active', 'rejected', 'unsupported',"
+            " 'closed')",
+            name="capability_known",
+        ),
+    )
 
     id: str = Field(primary_key=True)
     name: str
     listener_id: str | None = Field(default=None, unique=True)  # who this host is as a listener
     stripe_account: str | None = Field(default=None, unique=True)
+    capability: str = Field(sa_column_kwargs={"server_default": "none"})  # to be sent money
     created_at: datetime = Field(sa_column=moment())
 
 
@@ -48,7 +57,7 @@ class Space(Row, table=True):
     state: str
     policy: str
     policy_version: int = Field(sa_type=SmallInteger)
-    agreement_version: int = Field(sa_type=SmallInteger)
+    agreement_version: int | None = Field(sa_type=SmallInteger)  # in force; None: not signed yet
     starts_at: datetime | None = Field(sa_column=moment(nullable=True))
     live_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
     ended_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
@@ -58,13 +67,19 @@ class Space(Row, table=True):
 
 
 class Agreement(Row, table=True):
-    """One version of who shares what in a Space; it is never changed, only followed by another."""
+    """One version of who shares what in a Space; it is never changed, only followed by another.
+
+    It is in force from when the last payee has signed it, until a later one is.
+    """
 
     __tablename__ = "agreements"
+    __table_args__ = (CheckConstraint("tips IN ('shares', 'stage')", name="tips_known"),)
 
     space_id: str = Field(primary_key=True, foreign_key="spaces.id")
     version: int = Field(primary_key=True, sa_type=SmallInteger)
+    tips: str = Field(sa_column_kwargs={"server_default": "shares"})  # or who is on stage
     created_at: datetime = Field(sa_column=moment())
+    signed_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
 
 
 class Share(Row, table=True):
@@ -77,6 +92,10 @@ class Share(Row, table=True):
         ),
         UniqueConstraint("space_id", "version", "host_id"),
         CheckConstraint("weight BETWEEN 1 AND 10000", name="weight_in_range"),
+        CheckConstraint("unclaimed IN ('others', 'listener')", name="unclaimed_known"),
+        CheckConstraint(
+            "(claim_days IS NULL) = (unclaimed IS NULL) AND claim_days > 0", name="claimed_in_time"
+        ),
     )
 
     space_id: str = Field(primary_key=True)
@@ -84,6 +103,46 @@ class Share(Row, table=True):
     position: int = Field(primary_key=True, sa_type=SmallInteger)
     host_id: str = Field(foreign_key="hosts.id")
     weight: int = Field(sa_type=SmallInteger)
+    claim_days: int | None = Field(default=None, sa_type=SmallInteger)
+    unclaimed: str | None = None
+
+
+class Signature(Row, table=True):
+    """That a payee agrees to one version, and who told us so."""
+
+    __tablename__ = "signatures"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["space_id", "version", "host_id"],
+            ["shares.space_id", "shares.version", "shares.host_id"],
+        ),
+    )
+
+    space_id: str = Field(primary_key=True)
+    version: int = Field(primary_key=True, sa_type=SmallInteger)
+    host_id: str = Field(primary_key=True)
+    actor: str
+    signed_at: datetime = Field(sa_column=moment())
+
+
+class Speaker(Row, table=True):
+    """That somebody was on stage, from an instant to another."""
+
+    __tablename__ = "speakers"
+    __table_args__ = (
+        CheckConstraint("left_at >= joined_at", name="left_after_joining"),
+        Index(
+            "speakers_on_stage_key",
+            *("space_id", "host_id"),
+            unique=True,
+            postgresql_where=text("left_at IS NULL"),
+        ),
+    )
+
+    space_id: str = Field(primary_key=True, foreign_key="spaces.id")
+    host_id: str = Field(primary_key=True, foreign_key="hosts.id")
+    joined_at: datetime = Field(sa_column=moment(primary_key=True))
+    left_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
 
 
 class Standing(Row, table=True):
