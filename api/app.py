@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from api import (
     access,
     admissions,
+    agreements,
     balances,
     calendars,
     codes,
@@ -28,6 +29,7 @@ from api import (
     payments,
     policies,
     presets,
+    previews,
     purchases,
     quotas,
     reference,
@@ -35,6 +37,7 @@ from api import (
     runs,
     seals,
     spaces,
+    stages,
     tabs,
     tickets,
     tips,
@@ -52,7 +55,7 @@ from api.runtime import Runtime
 
 RESOURCES = (
     *(holds, quotas),  # first: they are asked most
-    *(hosts, spaces, presets, tips, tabs, feed, payments, refunds),
+    *(hosts, spaces, agreements, stages, presets, tips, tabs, feed, payments, refunds),
     *(
         runs,
         codes,
@@ -61,7 +64,7 @@ RESOURCES = (
         tickets,
     ),
     *(passes, admissions, doors, calendars),
-    *(balances, entries, seals, events, policies, history, access),
+    *(balances, entries, seals, events, policies, previews, history, access),
 )
 
 

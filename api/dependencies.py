@@ -46,6 +46,12 @@ async def ids(request: Request) -> Ids:
     return Ids(request.state.act)
 
 
+async def actor(request: Request) -> str:
+    """Who is asking: the actor, who stays the same while keys are rotated."""
+    found: str = request.state.caller.id
+    return found
+
+
 async def expected(
     if_match: Annotated[str | None, Header(description="the ETag that you have seen")] = None,
 ) -> int | None:
@@ -65,5 +71,6 @@ def tag(response: Response, version: int) -> None:
 
 Here = Annotated[Runtime, Depends(runtime)]
 New = Annotated[Ids, Depends(ids)]
+Actor = Annotated[str, Depends(actor)]
 Seen = Annotated[int | None, Depends(expected)]
 Id = Annotated[Text, Path()]

@@ -1,4 +1,4 @@
-"""Policies: GET list, GET one; they are published from Python, not from here."""
+"""Policies: POST, GET list, GET one."""
 
 from typing import Annotated
 
@@ -10,11 +10,27 @@ from api import operations
 from api.dependencies import Here, Id
 from api.operations import operation
 from api.schemas.common import Listing
-from api.schemas.policies import Policy
+from api.schemas.policies import Policy, PolicyInput
+from takings import commission
 from takings.errors import NotFound
+from takings.policies import policies, rules
 from takings.policies.tables import StoredPolicy
 
 router = operations.router("policies")
+
+PUBLISHING = (
+    *(rules.BadPolicy, commission.BadRate, commission.BadTiers, commission.NegativeAmount),
+    *(policies.PolicyDiffers, policies.RuleNotKept),
+)
+
+
+@router.post("/policies", **operation("finance", raises=PUBLISHING))
+async def publish(here: Here, given: PolicyInput) -> Policy:
+    """Publish a version of a policy, which never changes; Spaces scheduled from now on take it."""
+    policy = rules.Policy.from_dict(given.rules)
+    policies.check_kept(policy)
+    await policies.publish(here.database, policy, now=here.now())
+    return await here.database.run(_one, policy.name, policy.version)
 
 
 @router.get("/policies", **operation("spaces", "finance"))

@@ -26,6 +26,7 @@ from takings.errors import NotFound
 from takings.policies import rules
 from takings.policies.policies import RuleNotKept
 from takings.records import BadId
+from takings.spaces.agreements import AgreementUnsigned
 from takings.spaces.standings import NotEligible
 from takings.spaces.tables import Space
 from ticketing import codes, pools, runs, tables, tiers, wishes
@@ -38,7 +39,7 @@ PRICING = (
 )
 OPENING = (
     *(*PRICING, money.UnknownCurrency, rules.CurrencyNotOffered, RuleNotKept, NotEligible),
-    *(runs.RunDiffers, runs.SpaceIsOver, wishes.RunTooLarge),
+    *(runs.RunDiffers, runs.SpaceIsOver, AgreementUnsigned, wishes.RunTooLarge),
 )
 EDITING = (NotFound, EditedMeanwhile, dependencies.BadIfMatch, runs.RunCalledOff, wishes.BadRun)
 STEPPING = (*EDITING, *PRICING, codes.CodeLeavesTooLittle)

@@ -7,18 +7,12 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import dependencies, expanding, operations, pages
-from api.dependencies import Here, Id, New, Seen
+from api.dependencies import Actor, Here, Id, New, Seen
 from api.operations import operation
+from api.schemas.agreements import Agreement, SharesInput
 from api.schemas.common import Listing
 from api.schemas.hosts import Host
-from api.schemas.spaces import (
-    Agreement,
-    RescheduleInput,
-    SharesInput,
-    Space,
-    SpaceFilter,
-    SpaceInput,
-)
+from api.schemas.spaces import RescheduleInput, Space, SpaceFilter, SpaceInput
 from api.schemas.tickets import Cancellation
 from takings.editions import EditedMeanwhile
 from takings.errors import NotFound
@@ -33,7 +27,10 @@ router = operations.router("spaces")
 WAYS = {"host": expanding.rows(tables.Host, Host)}
 Expand = Annotated[list[Literal["host"]], Query(alias="expand[]")]
 
-SHARING = (agreements.SharesDoNotSum, agreements.ShareTooSmall, agreements.PayeeTwice)
+SHARING = (
+    *(agreements.SharesDoNotSum, agreements.ShareTooSmall, agreements.PayeeTwice),
+    *(agreements.BadClaim, agreements.NoOthers),
+)
 SCHEDULING = (BadId, NotFound, spaces.SpaceDiffers, RuleNotKept, NotEligible, *SHARING)
 MOVING = (NotFound, spaces.SpaceCannotMove)
 RESCHEDULING = (NotFound, spaces.NotScheduled, spaces.StartsInThePast)
@@ -41,13 +38,12 @@ CALLED_OFF = (NotFound, cancellations.NotCancelled)
 
 
 @router.post("/spaces", **operation("spaces", raises=SCHEDULING))
-async def schedule(here: Here, new: New, given: SpaceInput) -> Space:
+async def schedule(here: Here, new: New, given: SpaceInput, actor: Actor) -> Space:
     """Schedule a Space, with the policy of today; repeating it changes nothing."""
     space_id, shares = new.of("spc", given.id), [share.value() for share in given.shares or ()]
-    told = given.model_dump(exclude={"id", "shares"}) | {"gate": here.settings.hosting_gate}
-    return Space.of(
-        await spaces.schedule(here.database, space_id, **told, shares=shares, now=here.now())
-    )
+    told = given.model_dump(exclude={"id", "shares"}) | {"shares": shares, "actor": actor}
+    told["gate"] = here.settings.hosting_gate
+    return Space.of(await spaces.schedule(here.database, space_id, **told, now=here.now()))
 
 
 @router.get("/spaces", **operation("spaces", raises=(NotFound,)))
@@ -94,10 +90,8 @@ async def reschedule(here: Here, id: Id, given: RescheduleInput) -> Space:  # no
 
 @router.get("/spaces/{id}/shares", **operation("spaces", "agreements", raises=(NotFound,)))
 async def shares(here: Here, id: Id, response: Response) -> Agreement:  # noqa: A002 - as above
-    """Who shares what now; the ETag names the version."""
-    found = await here.database.run(_agreement, id)
-    dependencies.tag(response, found.version)
-    return found
+    """Who shares what, as it was proposed last, in force or not; the ETag names the version."""
+    return _tagged(response, await here.database.run(agreements.newest, id))
 
 
 @router.put(
@@ -113,17 +107,17 @@ async def amend(
     seen: Seen,
     response: Response,
 ) -> Agreement:
-    """Agree anew: a next version, which touches only what is sold from now on."""
+    """Propose a next version, which touches only what is sold once all its payees have signed."""
     parts = [share.value() for share in given.shares]
-    version = await agreements.amend(here.database, id, parts, expected=seen, now=here.now())
-    dependencies.tag(response, version)
-    return Agreement.of(id, version, parts)
+    made = await agreements.amend(
+        here.database, id, parts, tips=given.tips, expected=seen, now=here.now()
+    )
+    return _tagged(response, made)
 
 
-async def _agreement(session: AsyncSession, space_id: str) -> Agreement:
-    space = await spaces.get(session, space_id)
-    version = space.agreement_version
-    return Agreement.of(space.id, version, await agreements.shares(session, space.id, version))
+def _tagged(response: Response, found: agreements.Version) -> Agreement:
+    dependencies.tag(response, found.number)
+    return Agreement.of(found)
 
 
 async def _newest(session: AsyncSession, asked: SpaceFilter) -> Listing[Space]:

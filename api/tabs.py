@@ -8,11 +8,12 @@ from api.schemas.tips import Tip
 from api.tips import GIVING, PAYING
 from takings import money
 from takings.errors import NotFound
+from takings.spaces.agreements import AgreementUnsigned
 from tipping import tabs, tips
 
 router = operations.router("tabs")
 
-OPENING = (*PAYING, tips.SpaceNotLive, tabs.TabDiffers, tabs.CapTooSmall)
+OPENING = (*PAYING, tips.SpaceNotLive, AgreementUnsigned, tabs.TabDiffers, tabs.CapTooSmall)
 TIPPING = (*GIVING, money.NotChargeable, tabs.TabNotOpen, tabs.TabFull)
 
 

@@ -20,6 +20,7 @@ from takings.payments.tables import Payment
 from takings.policies import rules
 from takings.records import BadId
 from takings.spaces import tables as rooms
+from takings.spaces.agreements import AgreementUnsigned
 from tipping import limits, tables, tips
 
 router = operations.router("tips")
@@ -30,6 +31,7 @@ Expand = Annotated[list[Literal["payment", "space"]], Query(alias="expand[]")]
 PAYING = (
     *(BadId, NotFound, money.UnknownCurrency, money.AmountTooLarge, money.NotChargeable),
     *(rules.CurrencyNotOffered, orders.SurfaceNeeds, orders.PaymentOver),
+    orders.ChannelNotSettled,
     *(stripe.CurrencyNotSettled, stripe.CardDeclined, stripe.StripeRefused),
     *(stripe.StripeAway, stripe.StripeBusy, stripe.KeyRefused),
 )
@@ -37,7 +39,7 @@ GIVING = (
     *(BadId, NotFound, money.UnknownCurrency, money.AmountTooLarge, money.CurrencyMismatch),
     *(rules.CurrencyNotOffered, rules.BelowMinimum, rules.AboveMaximum),
     *(limits.SelfTip, limits.ListenerCapReached, limits.RoomCapReached, limits.TooManyTips),
-    *(tips.SpaceNotLive, tips.MessageTooLong, tips.TipDiffers),
+    *(tips.SpaceNotLive, AgreementUnsigned, tips.MessageTooLong, tips.TipDiffers),
 )
 UNDOING = (NotFound, tips.NotUndoable, tips.UndoOver)
 

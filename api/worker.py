@@ -105,6 +105,7 @@ DUTIES = (
     ),
     Duty("mature", timedelta(seconds=5), lambda r, now: cash.mature(r.database, now=now)),
     Duty("release", timedelta(seconds=5), lambda r, now: releases.release(r.database, now=now)),
+    Duty("roll", timedelta(minutes=1), lambda r, now: releases.roll(r.database, now=now)),
     Duty(
         "unanswered",
         timedelta(seconds=10),

@@ -44,13 +44,17 @@ INSERT INTO hosts (id, name, created_at) SELECT id, id, now() FROM unnest($1::te
 
 SPACES = """
 WITH space AS (
-  INSERT INTO spaces (id, host_id, title, state, policy, policy_version, agreement_version,
-                      live_at, created_at)
-  SELECT id, ada, 'A room', 'live', $4, $5, 1, now(), now()
+  INSERT INTO spaces (id, host_id, title, state, policy, policy_version, live_at, created_at)
+  SELECT id, ada, 'A room', 'live', $4, $5, now(), now()
     FROM unnest($1::text[], $2::text[]) AS s (id, ada)
 ),
 agreement AS (
   INSERT INTO agreements (space_id, version, created_at) SELECT unnest($1::text[]), 1, now()
+),
+signature AS (
+  INSERT INTO signatures (space_id, version, host_id, actor, signed_at)
+  SELECT id, 1, unnest(ARRAY[ada, bob]), 'bench', now()
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS s (id, ada, bob)
 )
 INSERT INTO shares (space_id, version, position, host_id, weight)
 SELECT id, 1, position, host, weight
@@ -58,6 +62,10 @@ SELECT id, 1, position, host, weight
        LATERAL (VALUES (1, ada, $6::int), (2, bob, $7::int)) AS h (position, host, weight)
 """
 
+SIGNED = """
+UPDATE agreements SET signed_at = now() WHERE signed_at IS NULL;
+UPDATE spaces SET agreement_version = 1 WHERE agreement_version IS NULL;
+"""
 
 SOLD = """
 DROP TABLE IF EXISTS sold;
@@ -161,6 +169,7 @@ async def prepare(stage: Stage, schema: str) -> None:
     ids = [f"spc_{room}" for room in range(ROOMS)]
     pairs = zip(*map(hosts, range(ROOMS)), strict=True)
     await raw.execute(SPACES, ids, *map(list, pairs), POLICY.name, POLICY.version, *WEIGHTS)
+    await raw.execute(SIGNED)
     await stage.plain(schema)
     await raw.execute(PLAIN.format(schema=schema))
 

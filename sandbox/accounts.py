@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 from sandbox import events
 from sandbox.account_views import legacy, shown
 from sandbox.calls import Call, Operation, update_metadata
-from sandbox.errors import StripeError
+from sandbox.errors import StripeError, no_access
 from sandbox.forms import (
     Reader,
     array,
@@ -23,15 +23,19 @@ from sandbox.tables import Row
 STATUSES = ("active", "pending", "rejected", "restricted", "unsupported")
 CAPABILITY_CHANGED = "v2.core.account[configuration.recipient].capability_status_updated"
 LINK_LIVES = 5 * 60
+APPLICATION = "ca_SandboxPlatform"
 
 
 def create(call: Call) -> Row:
     """POST /v2/core/accounts: a recipient starts restricted, until its papers are in."""
     params, state = call.params, call.state
+    if "recipient" in params.get("configuration", {}) and "contact_email" not in params:
+        raise StripeError("A recipient needs a contact_email.", param="contact_email")
     account = state.add(
         "account",
         applied_configurations=["recipient"],
         closed=False,
+        deauthorized=False,
         contact_email=params.get("contact_email"),
         contact_phone=params.get("contact_phone"),
         country=params.get("identity", {}).get("country", "us"),
@@ -53,7 +57,7 @@ def _requested(params: Row) -> bool:
 
 def transfers_status(account: Row) -> str | None:
     """The stripe_transfers capability: only an active one can be sent money."""
-    return None if account["closed"] else account["status"]
+    return None if account["closed"] or account["deauthorized"] else account["status"]
 
 
 def set_capability(state: State, account: Row, status: str) -> Row:
@@ -70,14 +74,19 @@ def set_capability(state: State, account: Row, status: str) -> Row:
 
 def retrieve(call: Call, id_: str) -> Row:
     """GET /v2/core/accounts/{id}."""
-    return shown(call.state.get("account", id_), call.params.get("include", []))
+    account = call.state.get("account", id_)
+    if account["deauthorized"]:
+        raise no_access()
+    return shown(account, call.params.get("include", []))
 
 
 def list_accounts(call: Call) -> Row:
     """GET /v2/core/accounts: pages are followed by their url."""
     limit, start = call.params.get("limit", 20), call.params.get("page", 0)
     closed = call.params.get("closed", False)
-    rows = [r for r in reversed(call.state.table("account").rows) if r["closed"] == closed]
+    table = call.state.table("account")
+    mine = [row for row in reversed(table.rows) if not row["deauthorized"]]
+    rows = [row for row in mine if row["closed"] == closed]
     found = rows[start : start + limit]
     query = urlencode({"limit": limit, "page": start + limit})
     more = len(rows) > start + limit
@@ -102,10 +111,22 @@ def update(call: Call, id_: str) -> Row:
 
 def close(call: Call, id_: str) -> Row:
     """POST /v2/core/accounts/{id}/close: no money goes there any more."""
-    account = call.state.get("account", id_)
+    return shown(shut(call.state, call.state.get("account", id_)), [])
+
+
+def shut(state: State, account: Row) -> Row:
+    """The account is closed, by the platform, by its owner or by Stripe."""
     account["closed"] = True
-    events.notify(call.state, "v2.core.account.closed", id_)
-    return shown(account, [])
+    events.notify(state, "v2.core.account.closed", account["id"])
+    return account
+
+
+def deauthorize(state: State, account: Row) -> Row:
+    """The account's owner leaves the platform, which is told and has no access any more."""
+    account["deauthorized"] = True
+    application = {"id": APPLICATION, "object": "application", "name": "The platform"}
+    events.emit(state, "account.application.deauthorized", application, account=account["id"])
+    return account
 
 
 def retrieve_legacy(call: Call, id_: str) -> Row:
@@ -117,6 +138,8 @@ def link(call: Call) -> Row:
     """POST /v2/core/account_links: a page where the host hands in the papers."""
     state, params = call.state, call.params
     account = state.get("account", params["account"], param="account")
+    if account["closed"] or account["deauthorized"]:
+        raise StripeError(f"The account {account['id']} cannot be operated on.", param="account")
     use = params["use_case"]
     onward = use.get(use["type"], {}).get("return_url", "")
     return {

@@ -14,12 +14,15 @@ from sandbox.control import Sandbox
 from sandbox.errors import StripeError
 
 Verb = Callable[..., Any]
+SETTINGS = {"transaction_delay", "days_to_available", "payout_interval"}
 
 
 def routes(box: Sandbox) -> list[Route]:
     """Every verb of the sandbox under its own path, and three things to look at."""
     posts: dict[str, Verb] = {
         "accounts/{account}/capability": box.capability,
+        "accounts/{account}/close": box.close_account,
+        "accounts/{account}/deauthorize": box.deauthorize,
         "accounts/{account}/payout": box.host_payout,
         "clock": lambda **to: {"now": _set_clock(box, **to)},
         "deliver": box.deliver,
@@ -92,7 +95,7 @@ def _set_faults(
 
 def _set_settings(box: Sandbox, **settings: Any) -> None:
     for name in settings:
-        if name not in {"transaction_delay", "days_to_available"}:
+        if name not in SETTINGS:
             raise StripeError(f"Unknown setting: {name}", param=name)
     for name, value in settings.items():
         setattr(box.settings, name, value)

@@ -84,11 +84,17 @@ class Sandbox:
         payment_intent: str | None = None,
         amount: int | None = None,
         inquiry: bool = False,
+        taken: bool = True,
         reason: str = "fraudulent",
     ) -> Row:
-        """The cardholder's bank disputes a charge; an ``inquiry`` takes no money."""
+        """The cardholder's bank disputes a charge; an ``inquiry`` takes no money.
+
+        Without ``taken`` it takes the money later (``withdraw_dispute``).
+        """
         row = self._charge(charge, payment_intent)
-        return disputes.start(self.state, row, amount=amount, inquiry=inquiry, reason=reason)
+        return disputes.start(
+            self.state, row, amount=amount, inquiry=inquiry, taken=taken, reason=reason
+        )
 
     def _charge(self, charge: str | None, payment_intent: str | None) -> Row:
         if payment_intent:
@@ -96,7 +102,7 @@ class Sandbox:
         return self.state.get("charge", charge or "")
 
     def withdraw_dispute(self, dispute: str) -> Row:
-        """An inquiry becomes a dispute: the money is taken."""
+        """The money is taken; an inquiry becomes a dispute by it."""
         return disputes.withdraw(self.state, self.state.get("dispute", dispute))
 
     def close_dispute(self, dispute: str, status: str, *, fee_back: bool = False) -> Row:
@@ -115,6 +121,14 @@ class Sandbox:
     def capability(self, account: str, status: str = "active") -> Row:
         """Stripe decides about an account's stripe_transfers."""
         return accounts.set_capability(self.state, self.state.get("account", account), status)
+
+    def close_account(self, account: str) -> Row:
+        """A connected account is closed."""
+        return accounts.shut(self.state, self.state.get("account", account))
+
+    def deauthorize(self, account: str) -> Row:
+        """A connected account's owner leaves the platform."""
+        return accounts.deauthorize(self.state, self.state.get("account", account))
 
     def fail_payout(self, payout: str, account: str = PLATFORM) -> Row:
         """The bank sends a payout back."""

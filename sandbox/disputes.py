@@ -47,9 +47,13 @@ def start(
     *,
     amount: int | None = None,
     inquiry: bool = False,
+    taken: bool = True,
     reason: str = "fraudulent",
 ) -> Row:
-    """The cardholder's bank disputes a charge; an inquiry asks first and takes nothing."""
+    """The cardholder's bank disputes a charge; an inquiry asks first and takes nothing.
+
+    Without ``taken`` the money has not been withdrawn yet.
+    """
     due_by = money.midnight(state.clock.now(), DAYS_TO_ANSWER)
     dispute = state.add(
         "dispute",
@@ -84,7 +88,7 @@ def start(
     )
     charge["disputed"] = True
     events.emit(state, "charge.dispute.created", dispute)
-    if not inquiry:
+    if taken and not inquiry:
         withdraw(state, dispute)
     return dispute
 

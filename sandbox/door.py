@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from sandbox import idempotency
 from sandbox.calls import Call, Operation, expand
-from sandbox.errors import ParameterError, StripeError, insufficient
+from sandbox.errors import ParameterError, StripeError, insufficient, no_access
 from sandbox.faults import CallFault
 from sandbox.forms import decode
 from sandbox.state import API_VERSION, PLATFORM, Logged, State
@@ -143,12 +143,9 @@ def _authorised(state: State, asked: Asked) -> str:
         raise StripeError("Invalid API Key provided.", status=401)
     if asked.account in {None, PLATFORM} or asked.path.startswith("/v2/"):
         return PLATFORM
-    if state.table("account").get(asked.account or "") is None:
-        raise StripeError(
-            "The provided key does not have access to that account (or it does not exist).",
-            status=403,
-            code="account_invalid",
-        )
+    account = state.table("account").get(asked.account or "")
+    if account is None or account["deauthorized"]:
+        raise no_access()
     return str(asked.account)
 
 

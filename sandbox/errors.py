@@ -46,3 +46,12 @@ def wrong_state(message: str, code: str) -> StripeError:
 def insufficient(message: str) -> StripeError:
     """There is less in the balance than was asked for."""
     return StripeError(message, code="balance_insufficient")
+
+
+def no_access() -> StripeError:
+    """What Stripe says of an account that is not the platform's, whether it exists or not."""
+    return StripeError(
+        "The provided key does not have access to that account (or it does not exist).",
+        status=403,
+        code="account_invalid",
+    )

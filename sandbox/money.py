@@ -117,6 +117,31 @@ def retrieve_balance(call: Call) -> Row:
     return of(call.state, call.account)
 
 
+def retrieve_settings(call: Call) -> Row:
+    """GET /v1/balance_settings: above all, whether Stripe pays out by itself."""
+    settings = call.state.settings
+    interval = settings.payout_interval if call.account == PLATFORM else "daily"
+    schedule = {"interval": interval, "monthly_payout_days": None, "weekly_payout_days": None}
+    return {
+        "object": "balance_settings",
+        "payments": {
+            "debit_negative_balances": False,
+            "payouts": {
+                "automatic_transfer_rules_by_currency": {},  # null breaks the SDK
+                "minimum_balance_by_currency": None,
+                "schedule": schedule,
+                "statement_descriptor": None,
+                "status": "enabled",
+            },
+            "settlement_timing": {
+                "delay_days": settings.days_to_available,
+                "delay_days_override": None,
+                "start_of_day": None,
+            },
+        },
+    }
+
+
 def list_transactions(call: Call) -> Row:
     """GET /v1/balance_transactions; a manual payout cannot be itemised, as at Stripe."""
     if "payout" in call.params:
@@ -134,6 +159,7 @@ def list_transactions(call: Call) -> Row:
 
 OPERATIONS = [
     Operation("GET", "/v1/balance", request(), retrieve_balance),
+    Operation("GET", "/v1/balance_settings", request(), retrieve_settings),
     Operation(
         "GET",
         "/v1/balance_transactions",

@@ -91,7 +91,7 @@ class Fee:
 
 @dataclass
 class Settings:
-    """What a test may set: fees, and when a charge's balance transaction appears.
+    """What a test may set: fees, when a charge's balance transaction appears, the schedule.
 
     ``transaction_delay`` 0: right after ``charge.succeeded``, told by ``charge.updated`` (Stripe's
     usual way); n: n seconds later; None: at once, already inside ``charge.succeeded``.
@@ -101,6 +101,7 @@ class Settings:
     fee_of: dict[str, int] = field(default_factory=dict)  # by payment intent
     transaction_delay: int | None = 0
     days_to_available: int = 2
+    payout_interval: str = "manual"  # how often the platform is paid out by itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ async def planned(
     shares = [Share("host_ada", 6000), Share("host_bob", 4000)]
     told = {"host": "host_ada", "title": "A talk", "shares": shares, "policy": HOUSE.name}
     await spaces.schedule(database, space, **told, starts_at=starts_at, now=now)  # type: ignore[arg-type]
+    await stories.signed(database, space, now)
     return await run(database, now, space=space, **named)
 
 

@@ -25,7 +25,7 @@ from takings.ledger import checks
 from takings.payments import objects, webhooks
 from takings.spaces import spaces
 from takings.spaces.agreements import Share
-from tests import box_office, conftest
+from tests import box_office, conftest, stories
 from tests.paper_office import Office
 from tests.paper_pools import Code, Pool, Run, Tier
 from ticketing import codes, pools, runs
@@ -101,6 +101,7 @@ class Stage:
         told = {"host": "host_ada", "title": "A talk", "policy": box_office.HOUSE.name}
         start = now + timedelta(hours=12)
         await spaces.schedule(database, mark, shares=shares, starts_at=start, now=now, **told)  # type: ignore[arg-type]
+        await stories.signed(database, mark, now)
         await pools.cap_space(database, mark, 6, now=now)
         office = Office(mark, now, start, Pool(6), [one(mark, now), two(mark)])
         for run in office.runs:

@@ -1,6 +1,6 @@
 """The words that stories are told in: a room, its listeners, and the journal printed as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from api import worker
@@ -12,7 +12,7 @@ from takings.ledger import checks
 from takings.money import Money
 from takings.payments import objects, webhooks
 from takings.records import new_id
-from takings.spaces import hosts, spaces
+from takings.spaces import agreements, hosts, spaces
 from takings.spaces.agreements import Share
 from tipping import tips
 from tipping.tips import Sent, Wish
@@ -36,8 +36,31 @@ async def room(
     await spaces.schedule(
         database, space, host=first, title="A room", shares=parts, policy=policy, now=now
     )
+    await signed(database, space, now)
     await spaces.move(database, space, "live", now=now)
     return space
+
+
+async def signed(database: Database, space: str, now: datetime) -> int:
+    """All who have to sign the newest version of the Space's agreement do; its number."""
+    version = await database.run(agreements.newest, space)
+    for host in version.waiting_for:
+        await agreements.sign(database, space, version.number, host, now=now)
+    return version.number
+
+
+async def agreed(
+    database: Database,
+    now: datetime,
+    shares: Mapping[str, int],
+    *,
+    space: str = "spc_one",
+    expected: int | None = None,
+) -> int:
+    """The Space is shared like that from now on, as all have signed; the version's number."""
+    parts = [Share(host, weight) for host, weight in shares.items()]
+    await agreements.amend(database, space, parts, expected=expected, now=now)
+    return await signed(database, space, now)
 
 
 async def tip(
@@ -96,13 +119,19 @@ SELECT e.key, p.n, a.name, p.minor, p.currency
 """
 
 
-async def guilty(database: Database) -> dict[str, tuple[tuple[str, str], ...]]:
-    """What the books' own checks find wrong: nothing, if all is well."""
+async def guilty(
+    database: Database, *, short: bool = False
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    """What the books' own checks find wrong: nothing, if all is well.
+
+    ``short``: the platform has borne fees or losses without money of its own, and the check that
+    says so is right.
+    """
     async with database.transaction() as session:
         return {
             found.check.name: found.guilty
             async for found in checks.run(session, CHECKS)
-            if not found.holds
+            if not (found.holds or (short and found.check.name == "covered"))
         }
 
 

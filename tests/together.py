@@ -10,8 +10,7 @@ from takings.payments import orders, payments
 from takings.payments.orders import Item, Order
 from takings.policies import policies
 from takings.records import new_id
-from takings.spaces import agreements, spaces
-from takings.spaces.agreements import Share
+from takings.spaces import spaces
 from tests import stories
 
 THREE_VERSIONS = (
@@ -29,8 +28,7 @@ async def room(runtime: Runtime, *, policy: str = stories.CLUBHOUSE) -> None:
     first, *later = THREE_VERSIONS
     await stories.room(database, now, shares=first, policy=policy)
     for shares in later:
-        parts = [Share(*share) for share in shares]
-        await agreements.amend(database, "spc_one", parts, now=now)
+        await stories.agreed(database, now, dict(shares))
 
 
 async def paid(

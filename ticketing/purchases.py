@@ -28,7 +28,7 @@ from takings.payments.orders import Item, Order, Surface
 from takings.payments.stripe import Stripe
 from takings.payments.tables import Payment
 from takings.policies import policies
-from takings.policies.rules import BelowMinimum
+from takings.policies.rules import BelowMinimum, Channel
 from ticketing import pools, sales
 from ticketing.holds import HoldOver, NotYourHold
 from ticketing.sale_tables import Purchase, Ticket
@@ -109,6 +109,7 @@ class PurchaseWish:
     cancel_url: str | None = None
     customer: str | None = None
     payment_method: str | None = None
+    channel: Channel = "web"
 
 
 State = Literal["open", "settled", "unseated", "cancelled"]

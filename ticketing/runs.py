@@ -17,7 +17,7 @@ from takings.database import Database, fetch
 from takings.errors import Conflict, NotFound
 from takings.policies import policies
 from takings.policies.rules import Policy
-from takings.spaces import standings
+from takings.spaces import agreements, standings
 from takings.spaces.tables import Space
 from ticketing import pools, wishes
 from ticketing.tables import Pool, Run, Tier
@@ -93,8 +93,9 @@ class Opened:
 async def open(database: Database, wish: RunWish, *, now: datetime) -> Opened:  # noqa: A001 - as tabs.open
     """Open a run under the policy of now; repeatable by its id, also when it was edited since.
 
-    Raises what is wrong with the wish, NotFound for its Space or policy, SpaceIsOver, RuleNotKept,
-    NotEligible where the Space's host is not what the policy asks for, RunTooLarge, RunDiffers.
+    Raises what is wrong with the wish, NotFound for its Space or policy, SpaceIsOver,
+    AgreementUnsigned, RuleNotKept, NotEligible where the Space's host is not what the policy asks
+    for, RunTooLarge, RunDiffers.
     """
     wishes.check(wish)
     return await database.run(_open, wish, now)
@@ -110,6 +111,7 @@ async def _open(session: AsyncSession, wish: RunWish, now: datetime) -> Opened:
         raise NotFound(kind="space", id=wish.space)
     if space.state not in ("scheduled", "live"):
         raise SpaceIsOver(id=space.id, state=space.state)
+    await agreements.in_force(session, space)
     policy = await _rules(session, space, wish.policy)
     policy.terms_in(wish.currency)
     wishes.check_size(policy, wish.size)

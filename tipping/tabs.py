@@ -29,6 +29,7 @@ from takings.payments.orders import Item, Order, Surface
 from takings.payments.stripe import Stripe
 from takings.payments.tables import Payment
 from takings.policies import policies
+from takings.policies.rules import Channel
 from takings.spaces import spaces
 from tipping import tips
 from tipping.tables import Tab, Tip
@@ -91,6 +92,7 @@ class TabWish:
     cancel_url: str | None = None
     customer: str | None = None
     payment_method: str | None = None
+    channel: Channel = "web"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ async def _open(session: AsyncSession, wish: TabWish, now: datetime) -> Ask | No
         if told != (wish.surface, wish.space, wish.listener, *cap):
             raise TabDiffers(id=wish.id)
         return None
-    space, policy = await tips.receiving(session, wish.space)
+    space, policy, _ = await tips.receiving(session, wish.space)
     least = Money(policy.terms_in(wish.cap.currency).minimum, wish.cap.currency)
     if orders.charge(policy, least) > wish.cap:
         raise CapTooSmall(charge=orders.charge(policy, least), cap=wish.cap)
@@ -194,7 +196,7 @@ async def tip(database: Database, given: TabTip, *, now: datetime) -> Sent:
 
 
 GIVEN = """
-SELECT id, agreement_version, minor, currency FROM tips
+SELECT id, agreement_version, minor, currency, created_at FROM tips
  WHERE payment_id = $1 AND cancelled_at IS NULL ORDER BY created_at, id
 """
 
@@ -212,7 +214,7 @@ async def _tip(session: AsyncSession, given: TabTip, now: datetime) -> None:
         return
     if payment.state != "authorised" or tab.closed_at is not None:
         raise TabNotOpen(id=tab.id, state=(await of(session, tab.id)).state)
-    space, policy = await tips.receiving(session, tab.space_id)
+    space, policy, _ = await tips.receiving(session, tab.space_id)
     money.check_charge(orders.charge(policy, given.money))  # so is every sum of such, undone or not
     cap = Money(tab.cap, tab.currency)
     so_far = await fetch(session, GIVEN, tab.payment_id)
@@ -273,7 +275,10 @@ async def _close(session: AsyncSession, tab_id: str, now: datetime) -> Ask | Non
         return await captures.let_go(session, payment, SETTLEMENT, now)
     space = await spaces.get(session, tab.space_id)
     policy = await policies.get(session, space.policy, space.policy_version)
-    items = [Item("tip", row.id, row.agreement_version, _money(row), "Tip") for row in given]
+    items = [
+        Item("tip", row.id, row.agreement_version, _money(row), "Tip", given_at=row.created_at)
+        for row in given
+    ]
     total = orders.total(items)
     charge = orders.charge(policy, total)
     covered = charge.minor - total.minor

@@ -29,8 +29,8 @@ from takings.payments.payments import Kind, Settlement
 from takings.payments.stripe import Stripe
 from takings.payments.tables import Payment
 from takings.policies import policies
-from takings.policies.rules import Policy
-from takings.spaces import spaces
+from takings.policies.rules import Channel, Policy
+from takings.spaces import agreements, spaces
 from takings.spaces.tables import Space
 from tipping import limits
 from tipping.tables import Tip
@@ -97,7 +97,8 @@ class Wish:
 
     ``checkout`` redirects to Stripe's page, ``intent`` is for a client that embeds Stripe's form,
     ``saved`` charges a payment method that the listener has saved.  ``undoable`` gives the listener
-    ten seconds, once the bank has set the money aside, to take the tip back as if never sent.
+    ten seconds, once the bank has set the money aside, to take the tip back as if never sent.  What
+    comes through an app store's ``channel`` is refused.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Wish:
     cancel_url: str | None = None
     customer: str | None = None
     payment_method: str | None = None
+    channel: Channel = "web"
 
     @property
     def gift(self) -> Gift:
@@ -206,14 +208,14 @@ async def write(session: AsyncSession, door: Stripe, wish: Wish, now: datetime) 
         if not same or not is_same(tip, wish.gift):
             raise TipDiffers(id=wish.id)
         return None
-    space, policy = await receiving(session, wish.space)
+    space, policy, agreement = await receiving(session, wish.space)
     order = Order(
         id=records.new_id("pay"),
         listener=wish.listener,
         space=space.id,
         surface=wish.surface,
         policy=policy,
-        items=(Item("tip", wish.id, space.agreement_version, wish.money, "Tip"),),
+        items=(Item("tip", wish.id, agreement, wish.money, "Tip", given_at=now),),
         capture=wish.capture,
         success_url=wish.success_url,
         cancel_url=wish.cancel_url,
@@ -231,12 +233,16 @@ def is_same(tip: Tip, gift: Gift) -> bool:
     return gift == Gift(tip.id, tip.space_id, tip.listener_id, money, tip.message, tip.anonymous)
 
 
-async def receiving(session: AsyncSession, space_id: str) -> tuple[Space, Policy]:
-    """The live room with its policy; SpaceNotLive where nothing can be given to it."""
+async def receiving(session: AsyncSession, space_id: str) -> tuple[Space, Policy, int]:
+    """The live room with its policy and the version of its agreement that is in force.
+
+    Raises SpaceNotLive or AgreementUnsigned where nothing can be given to it.
+    """
     space = await spaces.get(session, space_id)
     if space.state != "live":
         raise SpaceNotLive(id=space.id, state=space.state)
-    return space, await policies.get(session, space.policy, space.policy_version)
+    agreement = await agreements.in_force(session, space)
+    return space, await policies.get(session, space.policy, space.policy_version), agreement
 
 
 CLAIM = """

@@ -1,9 +1,20 @@
-"""Policies, as the API shows them."""
+"""Policies, as the API hears and shows them."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from api.schemas.common import Output, Seconds
+from pydantic import Field
+
+from api.schemas.common import Input, Output, Seconds
 from takings.policies.tables import StoredPolicy
+
+
+class PolicyInput(Input):
+    """A version of a policy: to begin with, take the rules of a preset, and name them anew."""
+
+    rules: Annotated[
+        dict[str, Any],
+        Field(description="as a policy shows them, name and version included"),
+    ]
 
 
 class Policy(Output):

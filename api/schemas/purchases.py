@@ -7,7 +7,7 @@ from pydantic import Field
 from api.schemas.common import Input, Minor, Output, OwnId, Paging, Seconds, Text
 from api.schemas.holds import Quantity
 from api.schemas.payments import Payment
-from api.schemas.tips import Back, Card, Customer, How, Listener
+from api.schemas.tips import Back, Card, Customer, How, Listener, Through
 from ticketing import comps, purchases, sale_tables
 
 Holders = Annotated[
@@ -27,6 +27,7 @@ class PurchaseInput(Input):
     listener: Listener
     holders: Holders = Field(default=[])
     amount: Minor | None = None
+    channel: Through = "web"
     surface: How = "checkout"
     success_url: Back | None = None
     cancel_url: Back | None = None

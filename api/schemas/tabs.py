@@ -3,7 +3,7 @@
 from typing import Literal, Self
 
 from api.schemas.common import Currency, Input, Minor, Output, OwnId, Prose, Seconds, Text
-from api.schemas.tips import Anonymous, Back, Card, Customer, How, Listener
+from api.schemas.tips import Anonymous, Back, Card, Customer, How, Listener, Through
 from takings.money import Money
 from tipping import tabs
 
@@ -16,6 +16,7 @@ class TabInput(Input):
     listener: Listener
     cap: Minor
     currency: Currency
+    channel: Through = "web"
     surface: How = "checkout"
     success_url: Back | None = None
     cancel_url: Back | None = None

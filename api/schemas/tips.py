@@ -20,6 +20,7 @@ from api.schemas.payments import Payment
 from api.schemas.spaces import Space
 from takings.money import Money
 from takings.payments.orders import Surface
+from takings.policies.rules import Channel
 from tipping import tips
 
 Listener = Annotated[Text, Field(description="who pays: an id that your platform gives")]
@@ -32,6 +33,10 @@ How = Annotated[
         description="``checkout`` redirects to Stripe's page, ``intent`` is for a client that "
         "embeds Stripe's form, ``saved`` charges a card that the listener has saved at Stripe"
     ),
+]
+Through = Annotated[
+    Channel,
+    Field(description="``ios`` and ``android`` can be previewed only: the store has the money"),
 ]
 Back = Annotated[Url, Field(description="for ``checkout``: where the listener comes back to")]
 Customer = Annotated[Text, Field(description="for ``saved``: the listener at Stripe, cus_…")]
@@ -51,6 +56,7 @@ class TipInput(Input):
     undoable: Annotated[
         bool, Field(strict=True, description="the listener has ten seconds to take it back")
     ] = False
+    channel: Through = "web"
     surface: How = "checkout"
     success_url: Back | None = None
     cancel_url: Back | None = None

@@ -15,6 +15,7 @@ depends_on = None
 
 # What was agreed before is in force: it was sold under.
 AGREEMENTS = """
+DROP TRIGGER final ON agreements;
 ALTER TABLE agreements ADD COLUMN tips varchar NOT NULL DEFAULT 'shares';
 ALTER TABLE agreements ADD CONSTRAINT agreements_tips_known CHECK (tips IN ('shares', 'stage'));
 ALTER TABLE agreements ADD COLUMN signed_at timestamptz;
@@ -39,6 +40,54 @@ CREATE TABLE signatures (
   CONSTRAINT signatures_space_id_version_host_id_fk FOREIGN KEY(space_id, version, host_id)
     REFERENCES shares (space_id, version, host_id)
 );
+SELECT make_final('signatures');
+"""
+
+# Of an agreement one thing changes, once: it is in force when the last who has to sign has signed.
+SIGNED = """
+CREATE FUNCTION agreement_is_signed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND (OLD.signed_at IS NOT NULL
+     OR (OLD.space_id, OLD.version, OLD.tips, OLD.created_at)
+        IS DISTINCT FROM (NEW.space_id, NEW.version, NEW.tips, NEW.created_at)) THEN
+    RAISE EXCEPTION 'the agreement of % version % is final', OLD.space_id, OLD.version
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_is_final', TABLE = 'agreements';
+  END IF;
+  IF TG_OP = 'INSERT' OR EXISTS (
+       SELECT FROM shares s
+         LEFT JOIN signatures g USING (space_id, version, host_id)
+        WHERE s.space_id = NEW.space_id AND s.version = NEW.version
+          AND s.claim_days IS NULL AND g.host_id IS NULL) THEN
+    RAISE EXCEPTION 'the agreement of % version % is not signed', NEW.space_id, NEW.version
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'agreements_signed_by_all',
+            TABLE = 'agreements';
+  END IF;
+  RETURN NEW;
+END $$;
+
+CREATE TRIGGER final BEFORE DELETE ON agreements
+  FOR EACH ROW EXECUTE FUNCTION journal_is_final();
+CREATE TRIGGER signed BEFORE UPDATE ON agreements
+  FOR EACH ROW EXECUTE FUNCTION agreement_is_signed();
+CREATE TRIGGER unsigned BEFORE INSERT ON agreements
+  FOR EACH ROW WHEN (NEW.signed_at IS NOT NULL) EXECUTE FUNCTION agreement_is_signed();
+ALTER TABLE agreements ENABLE ALWAYS TRIGGER final, ENABLE ALWAYS TRIGGER signed,
+  ENABLE ALWAYS TRIGGER unsigned;
+
+CREATE FUNCTION space_has_signed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM agreements
+                  WHERE space_id = NEW.id AND version = NEW.agreement_version
+                    AND signed_at IS NOT NULL) THEN
+    RAISE EXCEPTION 'the agreement of % version % is not signed', NEW.id, NEW.agreement_version
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'spaces_sell_as_signed', TABLE = 'spaces';
+  END IF;
+  RETURN NEW;
+END $$;
+
+CREATE TRIGGER signed BEFORE INSERT OR UPDATE OF agreement_version ON spaces
+  FOR EACH ROW WHEN (NEW.agreement_version IS NOT NULL) EXECUTE FUNCTION space_has_signed();
+ALTER TABLE spaces ENABLE ALWAYS TRIGGER signed;
 """
 
 # A tip goes to who is on stage when it is given, where the agreement says so.
@@ -68,16 +117,25 @@ DROPS = """
 ALTER TABLE lines DROP COLUMN on_stage;
 DROP TABLE speakers, signatures;
 ALTER TABLE shares DROP COLUMN claim_days, DROP COLUMN unclaimed;
-DELETE FROM spaces WHERE agreement_version IS NULL;
+DROP TRIGGER signed ON spaces;
+DROP FUNCTION space_has_signed();
+UPDATE spaces SET agreement_version = 1 WHERE agreement_version IS NULL;
 ALTER TABLE spaces ALTER COLUMN agreement_version SET NOT NULL;
 REVOKE UPDATE (signed_at) ON agreements FROM {app};
+DROP TRIGGER final ON agreements;
+DROP TRIGGER signed ON agreements;
+DROP TRIGGER unsigned ON agreements;
+DROP FUNCTION agreement_is_signed();
 ALTER TABLE agreements DROP COLUMN signed_at, DROP COLUMN tips;
+CREATE TRIGGER final BEFORE UPDATE OR DELETE ON agreements
+  FOR EACH ROW EXECUTE FUNCTION journal_is_final();
+ALTER TABLE agreements ENABLE ALWAYS TRIGGER final;
 """
 
 
 def upgrade() -> None:
     grants = GRANTS.format(app=context.config.attributes["app_role"])
-    for statement in statements(AGREEMENTS, STAGE, grants):
+    for statement in statements(AGREEMENTS, SIGNED, STAGE, grants):
         op.execute(statement)
 
 

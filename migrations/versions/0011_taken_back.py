@@ -42,7 +42,6 @@ ALTER TABLE payments ADD COLUMN lost bigint NOT NULL DEFAULT 0;
 ALTER TABLE payments ADD CONSTRAINT payments_lost_not_negative CHECK (lost >= 0);
 ALTER TABLE lines ADD COLUMN disputed bigint NOT NULL DEFAULT 0;
 ALTER TABLE lines ADD COLUMN frozen bigint NOT NULL DEFAULT 0;
-ALTER TABLE lines ADD COLUMN rebased bigint NOT NULL DEFAULT 0;
 ALTER TABLE lines ADD CONSTRAINT lines_disputes_no_more_than_paid
   CHECK (disputed >= 0 AND frozen >= 0 AND returned + disputed + frozen <= minor + fees_covered);
 """
@@ -56,6 +55,7 @@ ALTER TABLE allotments ADD COLUMN rolling bigint NOT NULL DEFAULT 0;
 ALTER TABLE allotments ADD COLUMN fee bigint NOT NULL DEFAULT 0;
 ALTER TABLE allotments ADD COLUMN fee_back bigint NOT NULL DEFAULT 0;
 ALTER TABLE allotments ADD COLUMN parked_until timestamptz;
+ALTER TABLE allotments ADD COLUMN directed boolean NOT NULL DEFAULT false;
 ALTER TABLE allotments ADD CONSTRAINT allotments_drawers_not_negative
   CHECK (reserved >= 0 AND rolling >= 0);
 ALTER TABLE allotments ADD CONSTRAINT allotments_gives_back_no_more_than_the_fee
@@ -98,8 +98,8 @@ GRANT SELECT, INSERT ON disputes, recoveries TO {app};
 GRANT UPDATE (status, minor, taken, frozen, stage, moves, due_by, closed_at) ON disputes TO {app};
 GRANT UPDATE (looked_at) ON recoveries TO {app};
 GRANT UPDATE (lost, rolls_at) ON payments TO {app};
-GRANT UPDATE (disputed, frozen, rebased) ON lines TO {app};
-GRANT UPDATE (account, gross, credited, reserved, rolling, fee, fee_back, parked_until)
+GRANT UPDATE (disputed, frozen) ON lines TO {app};
+GRANT UPDATE (account, gross, credited, reserved, rolling, fee, fee_back, parked_until, directed)
   ON allotments TO {app};
 """
 
@@ -112,9 +112,9 @@ DROP TABLE recoveries;
 ALTER TABLE refunds DROP COLUMN payee;
 REVOKE UPDATE (account, gross, credited) ON allotments FROM {app};
 ALTER TABLE allotments DROP COLUMN reserved, DROP COLUMN rolling, DROP COLUMN fee,
-  DROP COLUMN fee_back, DROP COLUMN parked_until;
+  DROP COLUMN fee_back, DROP COLUMN parked_until, DROP COLUMN directed;
 ALTER TABLE payments DROP COLUMN rolls_at, DROP COLUMN lost;
-ALTER TABLE lines DROP COLUMN disputed, DROP COLUMN frozen, DROP COLUMN rebased;
+ALTER TABLE lines DROP COLUMN disputed, DROP COLUMN frozen;
 DROP TABLE disputes;
 """
 

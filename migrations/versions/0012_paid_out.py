@@ -28,6 +28,7 @@ CREATE TABLE payout_plans (
   next_on date,
   paused_at timestamptz,
   paused_why varchar,
+  paused_by varchar,
   updated_at timestamptz NOT NULL,
   CONSTRAINT payout_plans_pk PRIMARY KEY (host_id),
   CONSTRAINT payout_plans_schedule_known
@@ -37,8 +38,23 @@ CREATE TABLE payout_plans (
                   WHEN 'monthly' THEN coalesce(anchor, 0) BETWEEN 1 AND 28
                   ELSE anchor IS NULL END),
   CONSTRAINT payout_plans_next_by_schedule CHECK ((schedule = 'manual') = (next_on IS NULL)),
+  CONSTRAINT payout_plans_paused_by_somebody CHECK ((paused_at IS NULL) = (paused_by IS NULL)),
   CONSTRAINT payout_plans_host_id_fk FOREIGN KEY(host_id) REFERENCES hosts (id)
 );
+CREATE INDEX shares_host_id_idx ON shares (host_id);
+CREATE INDEX cash_transfer_reversals_idx ON cash (created_at)
+  WHERE category = 'transfer_reversal';
+"""
+
+# Who serves may not write balances, so it cannot lock them either, but by this: a payout is of
+# what stays as it is until the payout is written.
+BALANCES = """
+CREATE FUNCTION lock_balances(names text[]) RETURNS SETOF bigint LANGUAGE sql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT b.account_id FROM accounts a JOIN balances b ON b.account_id = a.id
+   WHERE a.name = ANY(names) ORDER BY b.account_id, b.slot FOR NO KEY UPDATE OF b
+$$;
+REVOKE ALL ON FUNCTION lock_balances FROM public;
 """
 
 # A payout pays what moved on the host's available account after the last one: the postings
@@ -147,6 +163,7 @@ CREATE INDEX reversals_transfer_id_idx ON reversals (transfer_id);
 BANK = """
 CREATE TABLE bank_payouts (
   id varchar NOT NULL,
+  stripe_id varchar,
   host_id varchar,
   minor bigint NOT NULL,
   currency char(3) NOT NULL,
@@ -156,8 +173,14 @@ CREATE TABLE bank_payouts (
   created_at timestamptz NOT NULL,
   updated_at timestamptz NOT NULL,
   CONSTRAINT bank_payouts_pk PRIMARY KEY (id),
+  CONSTRAINT bank_payouts_stripe_id_key UNIQUE (stripe_id),
+  CONSTRAINT bank_payouts_id_well_formed
+    CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]*$' AND length(id) <= 64),
+  CONSTRAINT bank_payouts_known_to_stripe
+    CHECK ((stripe_id IS NULL) = (status IN ('asked', 'refused'))),
   CONSTRAINT bank_payouts_host_id_fk FOREIGN KEY(host_id) REFERENCES hosts (id)
 );
+CREATE UNIQUE INDEX bank_payouts_asked_key ON bank_payouts (currency) WHERE status = 'asked';
 CREATE INDEX bank_payouts_host_id_created_at_idx ON bank_payouts (host_id, created_at);
 """
 
@@ -165,27 +188,33 @@ GRANTS = """
 GRANT SELECT, INSERT ON payout_plans, payout_batches, payouts, transfers, reversals, bank_payouts
   TO {app};
 GRANT UPDATE (capability) ON hosts TO {app};
-GRANT UPDATE (version, schedule, anchor, minimums, next_on, paused_at, paused_why, updated_at)
+GRANT UPDATE (version, schedule, anchor, minimums, next_on, paused_at, paused_why, paused_by,
+              updated_at)
   ON payout_plans TO {app};
+GRANT EXECUTE ON FUNCTION lock_balances TO {app};
 GRANT UPDATE (upto, looked, written, written_at) ON payout_batches TO {app};
 GRANT UPDATE (state, approved_by, approved_at, error, ended_at) ON payouts TO {app};
 GRANT UPDATE (state, stripe_id, reversing, reversed, error, sent_at) ON transfers TO {app};
 GRANT UPDATE (state, stripe_id, error, booked_at) ON reversals TO {app};
-GRANT UPDATE (status, failure, arrives_on, updated_at) ON bank_payouts TO {app};
+GRANT UPDATE (stripe_id, status, failure, arrives_on, updated_at) ON bank_payouts TO {app};
+GRANT UPDATE (params) ON asks TO {app};
 """
 
 DROPS = """
 DROP TABLE bank_payouts, reversals, transfers, payouts, payout_batches, payout_plans;
 ALTER TABLE hosts DROP COLUMN capability;
+DROP INDEX shares_host_id_idx, cash_transfer_reversals_idx;
+DROP FUNCTION lock_balances;
+REVOKE UPDATE (params) ON asks FROM {app};
 """
 
 
 def upgrade() -> None:
     grants = GRANTS.format(app=context.config.attributes["app_role"])
-    for statement in statements(HOSTS, PAYOUTS, BANK, grants):
+    for statement in statements(HOSTS, BALANCES, PAYOUTS, BANK, grants):
         op.execute(statement)
 
 
 def downgrade() -> None:
-    for statement in statements(DROPS):
+    for statement in statements(DROPS.format(app=context.config.attributes["app_role"])):
         op.execute(statement)

@@ -50,9 +50,14 @@ def parked(payee: str) -> str:
     return f"{PARKED}:{payee}"
 
 
+def is_parked(name: str) -> bool:
+    """Whether an account holds what waits for a payee."""
+    return name.startswith(f"{PARKED}:")
+
+
 def of_one(name: str) -> bool:
     """Whether an account is one payee's: a single row says what it holds."""
-    return name.startswith(("liabilities:host:", f"{PARKED}:"))
+    return name.startswith("liabilities:host:") or is_parked(name)
 
 
 def collected_tax(country: str) -> str:
@@ -65,7 +70,16 @@ def slots(name: str) -> int:
     return 1 if of_one(name) else SLOTS
 
 
+def may_owe(name: str) -> bool:
+    """Whether it is the one drawer of a host's in which the host may owe us."""
+    return name.startswith("liabilities:host:") and name.endswith(f":{OWING}")
+
+
+def host_of(name: str) -> str:
+    """Whose drawer it is."""
+    return name.split(":")[2]
+
+
 def owes_only(name: str) -> bool:
     """Whether the database must refuse to let this account become a debit (a payee owing us)."""
-    may_owe = name.startswith("liabilities:host:") and name.endswith(f":{OWING}")
-    return of_one(name) and not may_owe
+    return of_one(name) and not may_owe(name)

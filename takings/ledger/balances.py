@@ -95,6 +95,15 @@ async def effective(
     return Money(rows[0].minor if rows else 0, currency)
 
 
+async def lock(session: AsyncSession, names: Sequence[str]) -> Sequence[int]:
+    """The ids of these accounts, in all currencies; nobody posts on them until we have committed.
+
+    Locked in the order in which the journal locks them; what they hold is to be read afterwards.
+    """
+    rows = await fetch(session, "SELECT * FROM lock_balances($1) AS id", list(names))
+    return [row.id for row in rows]
+
+
 async def trial(session: AsyncSession, *, zeros: bool = False) -> Sequence[Line]:
     """Every account that is not zero, by currency and name; per currency they sum to zero."""
     rows = await fetch(session, ALL, zeros)

@@ -1,15 +1,17 @@
-"""Allotments: who is credited what for a line, and where that money is.
+"""Allotments: who is credited what for a line, when it is earned.
 
-A line is divided when it is earned: first over the hosts by the agreement's weights, then each
-host's share into commission and the rest, at that host's own lifetime counter.  What is credited
-then is the weight of everything that later comes back.
+A line is divided first over the hosts by the agreement's weights, then each host's share into
+commission and the rest, at that host's own lifetime counter.  What is credited then is the weight
+of everything that later comes back (``clawbacks.py``).
 
 A line for which nothing could be given is on its way back before it is earned: its hosts are
-credited all of it, gross zero, so that neither commission nor counter ever knew of it.
+credited all of it, gross zero, so that neither commission nor counter ever knew of it.  The share
+of a payee who cannot be paid yet is parked.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -33,12 +35,17 @@ RELEASED: Mapping[str, str] = {accounts.DEFERRED_TICKETS: accounts.TICKET_COMMIS
 
 def later(host: str | None, account: str) -> str:
     """Where an allotment's money is once the line is released."""
-    return accounts.of_host(host, accounts.OWING) if host else RELEASED.get(account, account)
+    if host and not accounts.is_parked(account):
+        return accounts.of_host(host, accounts.OWING)
+    return RELEASED.get(account, account)
 
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """What one account was credited for a line; ``host`` is set where it is a host's share."""
+    """What one account was credited for a line; ``host`` is set where it is a payee's share.
+
+    ``waits`` is for how many days a parked share is kept for its payee.
+    """
 
     line: str
     position: int
@@ -46,6 +53,7 @@ class Allotment:
     account: str
     gross: int
     credited: int
+    waits: int | None = None
 
     @property
     def held(self) -> int:
@@ -57,7 +65,8 @@ class Allotment:
         return moving(self.account, Money(-self.credited, currency), self.line)
 
 
-Counters = dict[tuple[str, str], int]
+Counters = MutableMapping[tuple[str, str], int]
+"""What each host has earned so far, by host and currency: where the commission's tiers stand."""
 
 COUNT = """
 INSERT INTO lifetime_sales AS l (host_id, currency, minor)
@@ -72,15 +81,17 @@ RETURNING host_id, currency, minor
 PLANS = "SELECT set_config('plan_cache_mode', $1, true)"
 
 WRITE = """
-INSERT INTO allotments (line_id, position, host_id, account, gross, credited, taken, held)
-SELECT line, position, host, account, gross, credited, 0, held
+INSERT INTO allotments (line_id, position, host_id, account, gross, credited, taken, held,
+                        parked_until)
+SELECT line, position, host, account, gross, credited, 0, held, parked_until
   FROM unnest($1::text[], $2::smallint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
-              $7::bigint[]) AS a (line, position, host, account, gross, credited, held)
+              $7::bigint[], $8::timestamptz[])
+    AS a (line, position, host, account, gross, credited, held, parked_until)
 """
 
 
 async def earn(
-    session: AsyncSession, lines: Sequence[Line], unserved: Collection[str] = ()
+    session: AsyncSession, lines: Sequence[Line], unserved: Collection[str], now: datetime
 ) -> dict[str, list[Allotment]]:
     """Divide the lines and write down who is credited what; by line, each summing to what it cost.
 
@@ -92,18 +103,17 @@ async def earn(
     allotted: dict[str, list[Allotment]] = {}
     for line in lines:
         known = None if line.id in unserved else counters
-        allotted[line.id] = _allot(line, grosses[line.id], known)
+        allotted[line.id] = divide(line, grosses[line.id], known)
     rows = [a for parts in allotted.values() for a in parts]
     await fetch(session, PLANS, "auto")
-    await fetch(
-        session,
-        WRITE,
-        *columns(
-            (a.line, a.position, a.host, a.account, a.gross, a.credited, a.held) for a in rows
-        ),
-    )
+    await fetch(session, WRITE, *columns(_row(a, now) for a in rows))
     await fetch(session, PLANS, "force_custom_plan")
     return allotted
+
+
+def _row(a: Allotment, now: datetime) -> tuple[object, ...]:
+    until = now + timedelta(days=a.waits) if a.waits else None
+    return (a.line, a.position, a.host, a.account, a.gross, a.credited, a.held, until)
 
 
 async def _count(
@@ -125,7 +135,7 @@ async def _count(
     return before
 
 
-def _allot(line: Line, grosses: Sequence[int], counters: Counters | None) -> list[Allotment]:
+def divide(line: Line, grosses: Sequence[int], counters: Counters | None) -> list[Allotment]:
     """One line's allotments, hosts first; moves the counters along, None where it is unserved."""
     terms = line.policy.terms_in(line.currency)
     least = splits.divide(terms.commission_minimum, grosses) if sum(grosses) else grosses
@@ -140,8 +150,9 @@ def _allot(line: Line, grosses: Sequence[int], counters: Counters | None) -> lis
             counted = gross
         platform += kept
         if gross:
-            account = accounts.of_host(host, "held")
-            parts.append(Allotment(line.id, place, host, account, counted, gross - kept))
+            waits = line.parked.get(host)
+            account = accounts.parked(host) if waits else accounts.of_host(host, "held")
+            parts.append(Allotment(line.id, place, host, account, counted, gross - kept, waits))
     place = len(grosses)
     for account, minor in (
         (COMMISSION_OF[line.kind], platform),
@@ -156,76 +167,3 @@ def _allot(line: Line, grosses: Sequence[int], counters: Counters | None) -> lis
 def columns(rows: Any) -> list[list[Any]]:
     """Rows as the arrays that one statement takes."""
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-LOCK = """
-SELECT a.line_id, a.position, a.host_id, a.account, a.gross, a.credited, a.taken, a.held,
-       p.released_at IS NOT NULL AS released
-  FROM allotments a JOIN lines l ON l.id = a.line_id JOIN payments p ON p.id = l.payment_id
- WHERE a.line_id = $1 ORDER BY a.position FOR UPDATE OF a
-"""
-
-MOVE = """
-UPDATE allotments a SET taken = a.taken + m.taken, held = a.held + m.held
-  FROM unnest($2::smallint[], $3::bigint[], $4::bigint[]) AS m (position, taken, held)
- WHERE a.line_id = $1 AND a.position = m.position
-"""
-
-UNCOUNT = """
-UPDATE lifetime_sales l SET minor = l.minor + m.minor
-  FROM unnest($1::text[], $2::bigint[]) AS m (host_id, minor)
- WHERE l.host_id = m.host_id AND l.currency = $3
-"""
-
-
-async def return_until(
-    session: AsyncSession, line: str, currency: str, total: int, *, keep_fees: bool
-) -> tuple[Posting, ...]:
-    """Take from each, or give back to each, until ``total`` of the line has been returned.
-
-    A host's part comes out of what the line still holds, then out of the host's available money,
-    the only one that may go below zero; deferred commission out of what is deferred, then out of
-    income.  What is given back goes where the line's money is now.
-    ``keep_fees`` takes the covered card fee last: the listener bears it in a refund of ours, but
-    a refund made at Stripe may return it all the same.
-    Answers with the postings, which sum to what changed.
-    """
-    rows = await fetch(session, LOCK, line)
-    deltas = _clawback(rows, total, keep_fees=keep_fees)
-    before, whole = sum(row.taken for row in rows), sum(row.credited for row in rows)
-    postings: list[Posting] = []
-    moved: list[tuple[int, int, int]] = []
-    counted: list[tuple[str, int]] = []
-    for row, delta in zip(rows, deltas, strict=True):
-        elsewhere = later(row.host_id, row.account)
-        back = 0 if row.released or elsewhere == row.account else delta
-        held = min(delta, row.held) if delta > 0 else back
-        moved.append((row.position, delta, -held))
-        postings += moving(row.account, Money(held, currency), line)
-        postings += moving(elsewhere, Money(delta - held, currency), line)
-        if row.host_id is not None:
-            share = _share(row.gross, before, whole) - _share(row.gross, total, whole)
-            counted.append((row.host_id, share))
-    if moved:
-        await fetch(session, MOVE, line, *columns(moved))
-    if counted:
-        await fetch(session, UNCOUNT, *columns(sorted(counted)), currency)
-    return tuple(postings)
-
-
-def _clawback(rows: Sequence[Any], total: int, *, keep_fees: bool) -> list[int]:
-    """What each allotment still gives; all of them by their weights, or the covered fee last."""
-    late = [keep_fees and row.account == accounts.FEES_COVERED for row in rows]
-    early = [row for row, last in zip(rows, late, strict=True) if not last]
-    base = sum(row.credited for row in early)
-    weights, taken = [row.credited for row in early], [row.taken for row in early]
-    shared = iter(splits.clawback(min(total, base), weights, taken))
-    return [
-        max(0, total - base) - row.taken if last else next(shared)
-        for row, last in zip(rows, late, strict=True)
-    ]
-
-
-def _share(gross: int, returned: int, whole: int) -> int:
-    """How much of a host's gross share went with what has been returned of the line."""
-    return splits.divide(gross, (returned, whole - returned))[0]

@@ -7,7 +7,7 @@ key and with the same parameters, so that Stripe does it once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
@@ -61,8 +62,8 @@ class Ask:
 
     @property
     def about(self) -> str | None:
-        """The object of Stripe's that it changes; None where it makes one."""
-        return self.params.get("id")
+        """The object of Stripe's that it changes; None where it makes one, if only of another."""
+        return None if self.call.endswith(".create") else self.params.get("id")
 
 
 WRITE = """
@@ -74,17 +75,34 @@ TAKE = """
 UPDATE asks
    SET leased_until = $2::timestamptz + $3::interval, attempts = attempts + 1
  WHERE key = $1 AND answered_at IS NULL AND leased_until <= $2
-RETURNING key, call, params, first_asked_at
+RETURNING key, call, params, first_asked_at, attempts
+"""
+
+TAKE_DUE = """
+UPDATE asks
+   SET leased_until = $1::timestamptz + $2::interval, attempts = attempts + 1
+ WHERE key IN (SELECT key FROM asks
+                WHERE answered_at IS NULL AND leased_until <= $1 AND call = ANY($3::text[])
+                ORDER BY leased_until, key LIMIT $4 FOR UPDATE SKIP LOCKED)
+RETURNING key, call, params, first_asked_at, attempts
+"""
+
+WRITE_MANY = """
+INSERT INTO asks (key, call, params, leased_until, attempts, first_asked_at)
+SELECT key, $3, params::jsonb, $4, 0, $4 FROM unnest($1::text[], $2::text[]) AS a (key, params)
 """
 
 DUE = """
 SELECT key FROM asks
- WHERE answered_at IS NULL AND leased_until <= $1 ORDER BY leased_until LIMIT $2
+ WHERE answered_at IS NULL AND leased_until <= $1 AND call = ANY($2::text[])
+ ORDER BY leased_until LIMIT $3
 """
 
 FREE = "UPDATE asks SET leased_until = $2 WHERE key = $1 AND answered_at IS NULL"
 
-ANSWERED = "UPDATE asks SET answered_at = $2 WHERE key = $1 AND answered_at IS NULL RETURNING key"
+ANSWERED = """
+UPDATE asks SET answered_at = $2 WHERE key = ANY($1::text[]) AND answered_at IS NULL RETURNING key
+"""
 
 
 async def write(
@@ -105,11 +123,30 @@ async def write(
 async def take(database: Database, key: str, now: datetime) -> Ask | None:
     """The ask, if nobody has answered it and nobody else is at it."""
     rows = await database.fetch(TAKE, key, now, LEASE)
-    for row in rows:
-        params = orjson.loads(row.params) if isinstance(row.params, str) else row.params
-        expired = now - row.first_asked_at > KEY_LIFE
-        return Ask(row.key, row.call, params, row.first_asked_at, again=True, expired=expired)
-    return None
+    return _taken(rows[0], now) if rows else None
+
+
+def _taken(row: Row[Any], now: datetime) -> Ask:
+    params = orjson.loads(row.params) if isinstance(row.params, str) else row.params
+    expired = now - row.first_asked_at > KEY_LIFE
+    again = row.attempts > 1
+    return Ask(row.key, row.call, params, row.first_asked_at, again=again, expired=expired)
+
+
+async def write_many(
+    session: AsyncSession, call: Call, asked: Mapping[str, Mapping[str, Any]], now: datetime
+) -> None:
+    """Write down what will be asked, by key: due at once, to whoever takes it first."""
+    texts = [orjson.dumps(params).decode() for params in asked.values()]
+    await fetch(session, WRITE_MANY, list(asked), texts, call, now)
+
+
+async def take_due(
+    database: Database, calls: Collection[Call], now: datetime, *, limit: int
+) -> list[Ask]:
+    """Unanswered asks of these calls that nobody is at, with their leases."""
+    rows = await database.fetch(TAKE_DUE, now, LEASE, list(calls), limit)
+    return [_taken(row, now) for row in rows]
 
 
 async def answer(database: Database, door: Stripe, ask: Ask, now: datetime) -> Object | None:
@@ -137,7 +174,8 @@ async def answer(database: Database, door: Stripe, ask: Ask, now: datetime) -> O
 async def _looked_up(door: Stripe, ask: Ask) -> Object | None:
     if ask.about is not None:
         return await door.fetch(ask.call.rpartition(".")[0], ask.about)
-    return await door.find(ask.call, ask.params["metadata"], ask.asked_at - CLOCK_BOUND)
+    since = ask.asked_at - CLOCK_BOUND
+    return await door.find(ask.call, ask.params["metadata"], since, ask.params)
 
 
 async def anew(session: AsyncSession, ask: Ask, now: datetime) -> None:
@@ -158,7 +196,12 @@ async def known(session: AsyncSession, key: str) -> bool:
 
 async def answered(session: AsyncSession, key: str, now: datetime) -> bool:
     """Note that the ask has its answer; False if it had one already."""
-    return bool(await fetch(session, ANSWERED, key, now))
+    return bool(await fetch(session, ANSWERED, [key], now))
+
+
+async def all_answered(session: AsyncSession, keys: Sequence[str], now: datetime) -> None:
+    """Note that these asks have their answers."""
+    await fetch(session, ANSWERED, keys, now)
 
 
 async def side_by_side(keys: Iterable[str], carry: Callable[[str], Awaitable[None]]) -> None:
@@ -179,6 +222,8 @@ async def side_by_side(keys: Iterable[str], carry: Callable[[str], Awaitable[Non
     await asyncio.gather(*(one(key) for key in keys))
 
 
-async def due(database: Database, now: datetime, *, limit: int = 100) -> Sequence[str]:
-    """The keys of unanswered asks that nobody is at: what a crash or an outage left behind."""
-    return [row.key for row in await database.fetch(DUE, now, limit)]
+async def due(
+    database: Database, calls: Collection[Call], now: datetime, *, limit: int = 100
+) -> Sequence[str]:
+    """The keys of unanswered asks of these calls that nobody is at: what a crash left behind."""
+    return [row.key for row in await database.fetch(DUE, now, list(calls), limit)]

@@ -16,7 +16,7 @@ from takings.database import Database, fetch
 from takings.ledger import accounts, journal
 from takings.ledger.entries import Entry, Posting, moving
 from takings.money import Money
-from takings.payments import fees, returns
+from takings.payments import clawbacks, disputes, fees, returns
 from takings.payments.allotments import columns
 from takings.payments.objects import CashLine
 
@@ -100,8 +100,22 @@ async def book(
     entries = [e for line in fresh if (e := _entry(line, subjects[line.id])) is not None]
     charged = [subjects[line.id] for line in fresh if line.category in fees.OF_A_CHARGE]
     entries += await fees.passed(session, sorted({s.id for s in charged if s.passes_fee}))
-    await journal.post(session, entries)
+    entries += await _dispute_fees(session, fresh, subjects)
+    await clawbacks.post(session, entries, now)
     return len(fresh)
+
+
+async def _dispute_fees(
+    session: AsyncSession, fresh: Sequence[CashLine], subjects: Mapping[str, Subject]
+) -> list[Entry]:
+    """The entries that pass on what Stripe took for disputes, or gave back."""
+    entries: list[Entry] = []
+    for line in fresh:
+        payment = subjects[line.id].payment
+        if line.fee and payment and TARGETS.get(line.category) == accounts.DISPUTES:
+            fee = Money(line.fee, line.currency)
+            entries += await fees.of_dispute(session, payment, line.id, fee, line.created_at)
+    return entries
 
 
 def _row(found: tuple[CashLine, Subject, datetime | None]) -> tuple[object, ...]:
@@ -114,7 +128,7 @@ def _row(found: tuple[CashLine, Subject, datetime | None]) -> tuple[object, ...]
 async def _subjects(
     session: AsyncSession, page: Sequence[CashLine], now: datetime
 ) -> dict[str, Subject]:
-    """What each line is about; what a refund's line tells of the refund is booked here."""
+    """What each line is about; what it tells of a refund or a dispute is booked here."""
     ours = {line.id: _ours(line) for line in page}
     intents = {line.id: line.source.get("payment_intent") for line in page}
     wanted = [sorted({one for one in names.values() if one}) for names in (ours, intents)]
@@ -132,18 +146,21 @@ async def _subject(
 ) -> Subject:
     """What one line is about, given the payment that it concerns."""
     target, source = TARGETS.get(line.category), line.source
+    about = line.source_id or line.id
     if line.category == "transfer_reversal":
-        return Subject(source.get("transfer") or line.source_id or line.id)
-    if row is None:
-        return Subject(line.source_id or line.id)
+        return Subject(source.get("transfer") or about)
+    if row is None or target not in (accounts.CHARGES, accounts.REFUNDS, accounts.DISPUTES):
+        return Subject(about, row.id if row is not None else None)
     if target == accounts.CHARGES:
-        whole = line.category != "partial_capture_reversal"
-        money = Money(row.minor, row.currency) if whole else None
-        return Subject(row.id, row.id, money, row.passes_fee)
+        if line.category == "charge_failure":
+            await disputes.charge_failed(session, line, row.id, now)
+        whole = Money(row.minor, row.currency) if line.category == "charge" else None
+        return Subject(row.id, row.id, whole, row.passes_fee)
     if target == accounts.REFUNDS:
-        refund = await returns.heard(session, source, row.id, now)
-        return Subject(refund, row.id, Money(source["amount"], source["currency"]))
-    return Subject(line.source_id or line.id, row.id)
+        about = await returns.heard(session, source, row.id, now)
+    else:
+        await disputes.heard(session, source, row.id, now)
+    return Subject(about, row.id, Money(source["amount"], source["currency"]))
 
 
 def _ours(line: CashLine) -> str | None:

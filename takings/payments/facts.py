@@ -1,18 +1,22 @@
 """What Stripe's events mean for us: which facts they carry, and which must be fetched first.
 
 An event type that is not named here is stored and means nothing to the books: the cash of it, if
-any, comes with its balance transaction.  Nor does an event of a connected account: its owner may
-write there what they like, and our payments are made on the platform's own account.
+any, comes with its balance transaction.  Nor does an event of a connected account mean a payment:
+its owner may write there what they like, and ours are made on the platform's own account.  What
+else there is to hear of comes as ``Readers`` from above.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database
-from takings.payments import captures, payments, returns
+from takings.errors import Conflict
+from takings.payments import captures, disputes, payments, returns
 from takings.payments.objects import Object
 from takings.payments.payments import Paid, Settlement
 from takings.payments.stripe import Stripe
@@ -22,11 +26,41 @@ Proof = Callable[[Object, datetime], Paid | None]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an event tells: its type, when Stripe says that it was, the object as it was then."""
+    """What an event tells: its type, when Stripe says that it was, the object as it was then.
+
+    ``account`` is the connected account that it is about, None where it is the platform's own.  A
+    thin notification only names its object.
+    """
 
     kind: str
     at: datetime
     object: Object
+    account: str | None = None
+
+
+class Overtaken(Conflict):
+    """Somebody else has looked at {id} since, and may know better.
+
+    Nothing was written. Look again.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How an event is read whose object goes back and forth: fetched first, then booked.
+
+    ``learn`` asks Stripe, with no transaction open; ``book`` is given what it answered.  Of two who
+    ask at about the same time, the one who was answered first may come to write last.  So ``learn``
+    notes the version of what it is to replace, and where that has changed since, ``book`` raises
+    Overtaken: the event is read again in a moment.
+    """
+
+    learn: Callable[[Database, Stripe, Told], Awaitable[Any]]
+    book: Callable[[AsyncSession, Any, datetime], Awaitable[None]]
+
+
+Readers = Mapping[str, Reader]
+"""By event type: what the floors above want to hear of."""
 
 
 def _ours(found: Object) -> str | None:
@@ -100,7 +134,17 @@ FAILED = "payment_intent.payment_failed"
 AUTHORISED = "payment_intent.amount_capturable_updated"
 """The events that only say where a payment is."""
 
-FETCHED = frozenset({"refund.created", "refund.updated", "refund.failed", "charge.refunded"})
+REFUNDS = frozenset({"refund.created", "refund.updated", "refund.failed", "charge.refunded"})
+DISPUTES = frozenset(
+    {
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+        "charge.dispute.closed",
+    }
+)
+FETCHED = REFUNDS | DISPUTES
 """The events whose objects go back and forth: fetched before they are believed."""
 
 
@@ -124,10 +168,11 @@ async def book(
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What Stripe answered about one event: a payment's refunds, and that it was paid at all."""
+    """What Stripe answered about one event: what goes back of a payment, and that it was paid."""
 
     payment: str | None
     refunds: tuple[Object, ...] = ()
+    disputes: tuple[Object, ...] = ()
     paid: Paid | None = None
 
 
@@ -140,6 +185,8 @@ SELECT p.id, p.state, p.capture, coalesce(sum(l.returned), 0)::bigint AS returne
 
 async def learn(database: Database, door: Stripe, told: Told) -> Learned:
     """Fetch what an event is about; no transaction is open meanwhile."""
+    if told.account is not None:
+        return Learned(None)
     found = told.object
     intent = found["payment_intent"]
     rows = await database.fetch(KNOWN, _ours(found), intent)
@@ -147,30 +194,41 @@ async def learn(database: Database, door: Stripe, told: Told) -> Learned:
         return Learned(None)
     payment = rows[0]
     paid = None
-    if payment.state != "paid":  # its own event is still on the way, but a refund proves it
+    if payment.state != "paid":  # its own event is on the way, but what goes back of it proves it
         paid = by_intent(await door.paid_intent(intent), told.at)
         if paid is None:  # an authorisation was let go: nothing was paid, nothing is returned
             return Learned(None)
+    if told.kind in DISPUTES:
+        dispute = await door.fetch("disputes", found["id"])
+        return Learned(payment.id, disputes=(dispute,), paid=paid)
+    return Learned(payment.id, tuple(await _refunds(door, told, payment)), paid=paid)
+
+
+async def _refunds(door: Stripe, told: Told, payment: Row[Any]) -> list[Object]:
+    """The refunds that an event may tell of, as they are now."""
+    found = told.object
     if told.kind != "charge.refunded":
         refunded = [await door.fetch("refunds", found["id"])]
     elif payment.returned < found["amount_refunded"]:
-        refunded = await door.refunds_of(intent)
+        refunded = await door.refunds_of(found["payment_intent"])
     else:
         refunded = []
     if payment.capture == "at_close":
         # Stripe also calls it a refund that the rest of an authorisation was not captured.  Which
         # it is says the cash line's category; so it is left to that line, unless it is ours.
         refunded = [one for one in refunded if "takings_refund" in (one["metadata"] or {})]
-    return Learned(payment.id, tuple(refunded), paid)
+    return refunded
 
 
 async def book_learned(
     session: AsyncSession, learned: Learned, settlement: Settlement, now: datetime
 ) -> None:
-    """Book refunds as Stripe tells of them, and first the payment that they return."""
+    """Book refunds and disputes as Stripe tells of them, and first the payment behind them."""
     if learned.payment is None:
         return  # not a payment of ours
     if learned.paid is not None:
         await payments.settle(session, [learned.paid], settlement, now)
     for found in learned.refunds:
         await returns.heard(session, found, learned.payment, now)
+    for found in learned.disputes:
+        await disputes.heard(session, found, learned.payment, now)

@@ -60,11 +60,19 @@ def notice(event: Object, body: bytes | None = None, *, thin: bool = False) -> N
         id=str(event["id"]),
         type=str(event["type"]),
         api_version=event.get("api_version"),
-        account=event.get("account") or event.get("context"),
+        account=_account(event),
         live=bool(event.get("livemode", False)),
         created_at=at,
         body=body or orjson.dumps(event),
     )
+
+
+def _account(event: Object) -> str | None:
+    """The connected account that an event is about; a thin one names it as its object."""
+    about = event.get("related_object") or {}
+    if about.get("type") == "v2.core.account":
+        return str(about["id"])
+    return event.get("account") or event.get("context")
 
 
 def moment(seconds: int) -> datetime:

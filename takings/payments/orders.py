@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import commission, money, splits
 from takings.database import Database, fetch
-from takings.errors import Conflict, Invalid, Unavailable
+from takings.errors import Conflict, Invalid, Refused, Unavailable
 from takings.money import Money
 from takings.payments import allotments, asks, captures, payments
 from takings.payments.asks import Ask, InFlight
@@ -45,6 +45,18 @@ class SurfaceNeeds(Invalid):
     param = "surface"
 
 
+class ChannelNotSettled(Refused):
+    """A sale through {channel} is not ours to settle: the store has the money.
+
+    Sell on the web; a preview says what would be left of a price in the store.
+    """
+
+    param = "channel"
+
+
+CALLS: frozenset[Call] = frozenset({"payment_intents.create", "checkout.sessions.create"})
+"""The calls that ``ask`` carries."""
+
 NEEDS: Mapping[Surface, tuple[str, ...]] = {
     "checkout": ("success_url", "cancel_url"),
     "intent": (),
@@ -53,7 +65,12 @@ NEEDS: Mapping[Surface, tuple[str, ...]] = {
 
 
 def check_surface(wish: Any) -> None:
-    """Nothing happens if the wish says all that its surface needs; else SurfaceNeeds."""
+    """Nothing happens if it is sold on the web, and says all that its surface needs.
+
+    Else ChannelNotSettled or SurfaceNeeds.
+    """
+    if wish.channel != "web":
+        raise ChannelNotSettled(channel=wish.channel)
     missing = [field for field in NEEDS[wish.surface] if not getattr(wish, field)]
     if missing:
         raise SurfaceNeeds(surface=wish.surface, missing=" and ".join(missing))
@@ -61,13 +78,14 @@ def check_surface(wish: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to pay for."""
+    """One thing to pay for; a tip says when it was given, and so who was on stage."""
 
     kind: str
     subject: str
     agreement_version: int
     money: Money
     label: str
+    given_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +145,18 @@ VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10)
 
 LINES = """
 INSERT INTO lines (id, payment_id, kind, subject, space_id, agreement_version, policy,
-                   policy_version, currency, minor, fees_covered, refunding, returned)
-SELECT l.id, p.id, l.kind, l.subject, p.space_id, l.agreement, $2, $3, $4, l.minor, l.fees, 0, 0
+                   policy_version, currency, minor, fees_covered, refunding, returned, on_stage)
+SELECT l.id, p.id, l.kind, l.subject, p.space_id, l.agreement, $2, $3, $4, l.minor, l.fees, 0, 0,
+       (SELECT array_agg(DISTINCT s.position ORDER BY s.position)
+          FROM agreements a
+          JOIN shares s USING (space_id, version)
+          JOIN speakers w USING (space_id, host_id)
+         WHERE a.space_id = p.space_id AND a.version = l.agreement AND a.tips = 'stage'
+           AND w.joined_at <= l.given_at AND (w.left_at > l.given_at OR w.left_at IS NULL))
   FROM payments p,
-       unnest($5::text[], $6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::bigint[])
-         AS l (id, kind, subject, agreement, minor, fees)
+       unnest($5::text[], $6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::bigint[],
+              $11::timestamptz[])
+         AS l (id, kind, subject, agreement, minor, fees, given_at)
  WHERE p.id = $1
 """
 
@@ -156,7 +181,7 @@ async def write_lines(
     parts = splits.divide(covered, [item.money.minor for item in items])
     ids = sorted(new_id("line") for _ in items)  # lines come in the order of their ids
     columns = allotments.columns(
-        (line, i.kind, i.subject, i.agreement_version, i.money.minor, part)
+        (line, i.kind, i.subject, i.agreement_version, i.money.minor, part, i.given_at)
         for line, i, part in zip(ids, items, parts, strict=True)
     )
     rules = (policy.name, policy.version, items[0].money.currency)

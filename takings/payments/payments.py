@@ -177,7 +177,7 @@ async def _book(
         if mine:
             unserved.update(await kind.paid(session, mine, now))
     # From here on rows are locked that other workers need as well: the commit should be near.
-    credited = await allotments.earn(session, sold, unserved)
+    credited = await allotments.earn(session, sold, unserved, now)
     entries = [earned(fact, of[fact.payment], credited) for fact in facts]
     passing = {line.payment for line in sold if line.policy.fee_bearer == "host"}
     entries += await fees.passed(session, sorted(passing))

@@ -7,7 +7,7 @@ what was paid.  What happens once Stripe knows it stands in ``returns.py``.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -19,8 +19,10 @@ from takings.money import Money
 from takings.payments import asks, returns
 from takings.payments.asks import Ask
 from takings.payments.returns import RefundTooLarge
-from takings.payments.stripe import Stripe, StripeRefused
+from takings.payments.stripe import Call, Stripe, StripeRefused
 from takings.payments.tables import Refund
+
+CALL: Final[Call] = "refunds.create"
 
 Parts = Mapping[str, int]
 """How much of a refund is for which line: its id, and minor units of the payment's currency."""
@@ -144,7 +146,7 @@ async def _ask(
         "amount": amount.minor,
         "metadata": {"takings_refund": refund_id, "takings_payment": payment.id},
     }
-    return await asks.write(session, f"refund:{refund_id}", "refunds.create", params, now)
+    return await asks.write(session, f"refund:{refund_id}", CALL, params, now)
 
 
 OF_LINES = "SELECT line_id, minor FROM refund_lines WHERE refund_id = $1"

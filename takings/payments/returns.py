@@ -3,8 +3,8 @@
     asked ──► booked ──► failed        booked once Stripe knows it, whoever tells us first
       └─────► refused                  Stripe said no: nothing was booked, nothing is reserved
 
-Booking takes from every share its exact part of all that has been returned so far.  How a refund of
-ours is asked for stands in ``refunds.py``.
+Booking takes from every share its exact part of all that has come back so far (``clawbacks.py``).
+How a refund of ours is asked for stands in ``refunds.py``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,10 +17,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings import splits
 from takings.database import fetch
 from takings.errors import Conflict, NotFound, Refused
-from takings.ledger import accounts, journal
+from takings.ledger import accounts
 from takings.ledger.entries import Entry, Posting
 from takings.money import Money
-from takings.payments import allotments, asks, objects
+from takings.payments import allotments, asks, clawbacks, fees, objects
 from takings.payments.objects import Object
 
 GONE = frozenset({"failed", "canceled"})
@@ -56,14 +56,20 @@ async def lock(session: AsyncSession, payment_id: str) -> Row[Any]:
     return rows[0]
 
 
+def check_paid(payment: Row[Any]) -> None:
+    """Nothing happens if there is money that can go back; else NotPaid."""
+    if payment.state != "paid":
+        raise NotPaid(id=payment.id, state=payment.state, intent=payment.intent_id)
+
+
 LEFT = """
-SELECT l.id, l.currency, l.returned, l.refunding,
-       l.minor + l.fees_covered - l.returned - l.refunding AS returnable,
-       greatest(0, l.minor - l.returned - l.refunding
-         + CASE WHEN r.rules ->> 'refund_fee_bearer' = 'listener' THEN 0 ELSE l.fees_covered END)
-         AS refundable,
-       r.rules ->> 'refund_fee_bearer' = 'listener' AS keep_fees
-  FROM lines l JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
+SELECT l.id, l.refunding, left_over AS unreturned,
+       greatest(0, left_over - l.disputed - l.frozen) AS returnable,
+       greatest(0, left_over - l.disputed - l.frozen
+         - CASE WHEN r.rules ->> 'refund_fee_bearer' = 'listener' THEN l.fees_covered ELSE 0 END)
+         AS refundable
+  FROM lines l JOIN policies r ON r.name = l.policy AND r.version = l.policy_version,
+       LATERAL (SELECT l.minor + l.fees_covered - l.returned - l.refunding AS left_over) AS o
  WHERE l.payment_id = $1 ORDER BY l.id FOR NO KEY UPDATE OF l
 """
 
@@ -71,10 +77,10 @@ SELECT l.id, l.currency, l.returned, l.refunding,
 async def lines_left(session: AsyncSession, payment: Row[Any]) -> Sequence[Row[Any]]:
     """The lines of a paid payment, locked, and what each has left; NotPaid if it is not paid.
 
-    ``refundable`` is left for refunds of ours; ``returnable`` is all that is left of what was paid.
+    ``unreturned`` is all that no refund has returned, though the bank may have taken it or ask for
+    it; ``returnable`` is what we could return of it, ``refundable`` what the policy lets us return.
     """
-    if payment.state != "paid":
-        raise NotPaid(id=payment.id, state=payment.state, intent=payment.intent_id)
+    check_paid(payment)
     return await fetch(session, LEFT, payment.id)
 
 
@@ -117,8 +123,9 @@ UPDATE lines l SET refunding = l.refunding - r.minor
   FROM refund_lines r WHERE r.refund_id = $1 AND r.line_id = l.id
 """
 
+# What the bank took is divided over what refunds left: so that is divided anew.
 RETURN = """
-UPDATE lines l SET returned = l.returned + r.minor * $2::bigint
+UPDATE lines l SET returned = l.returned + r.minor * $2::bigint, disputed = 0, frozen = 0
   FROM refund_lines r WHERE r.refund_id = $1 AND r.line_id = l.id
 """
 
@@ -163,11 +170,6 @@ async def _post(
     session: AsyncSession, refund: Row[Any], what: str, at: datetime, source: str
 ) -> None:
     """Take every share's part of what has been returned by now, or give it back."""
-    postings: list[Posting] = []
-    for line in await fetch(session, LEFT, refund.payment_id):
-        postings += await allotments.return_until(
-            session, line.id, line.currency, line.returned, keep_fees=line.keep_fees
-        )
     amount = Money(refund.minor, refund.currency)
     cleared = Posting(accounts.REFUNDS, -amount if what == "booked" else amount)
     entry = Entry(
@@ -175,10 +177,12 @@ async def _post(
         kind=f"refund_{what}",
         subject=refund.id,
         happened_at=at,
-        postings=(*postings, cleared),
+        postings=(*await clawbacks.recompute(session, refund.payment_id), cleared),
         source=source,
     )
-    await journal.post(session, [entry])
+    cause = f"refund:{refund.id}" if what == "booked" else entry.key
+    back = await fees.given_back(session, refund.payment_id, cause, at)
+    await clawbacks.post(session, [entry, *back], at)
 
 
 KNOWN = "SELECT id FROM refunds WHERE id = $1 OR stripe_id = $2"
@@ -202,10 +206,10 @@ async def _known(session: AsyncSession, found: Object, payment_id: str, now: dat
         return str(row.id)
     lines = await lines_left(session, payment)
     amount = Money(found["amount"], found["currency"])
-    left = Money(sum(line.returnable for line in lines), payment.currency)
+    left = Money(sum(line.unreturned for line in lines), payment.currency)
     if amount > left:
         raise RefundTooLarge(amount=amount, left=left, of=payment_id)
-    parts = splits.divide(amount.minor, [line.returnable for line in lines])
+    parts = splits.divide(amount.minor, [line.unreturned for line in lines])
     ids = [line.id for line in lines]
     await reserve(
         session, found["id"], payment, zip(ids, parts, strict=True), "made at Stripe", now

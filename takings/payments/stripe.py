@@ -15,7 +15,7 @@ import orjson
 import stamina
 import stripe
 
-from takings.errors import Conflict, Invalid, NotFound, Refused, Unavailable
+from takings.errors import Conflict, Invalid, NotFound, Refused, TakingsError, Unavailable
 from takings.money import exponent
 from takings.payments import objects
 from takings.payments.objects import CashLine, NotFromStripe, Notice, Object
@@ -27,7 +27,14 @@ Call = Literal[
     "checkout.sessions.create",
     "checkout.sessions.expire",
     "refunds.create",
+    "payouts.create",
+    "transfers.create",
+    "transfers.reversals.create",
+    "v2.core.accounts.create",
 ]
+
+SHOWN = ("configuration.recipient", "requirements")
+"""The parts of an account that Stripe leaves out unless they are asked for."""
 
 LIVE = ("sk_live_", "rk_live_")
 PAGE = 100
@@ -35,6 +42,11 @@ TIMEOUT_S = 10.0
 RETRIES = 2
 CLOCK_BOUND = timedelta(minutes=5)
 BODY_MAX = 1_000_000
+NOTHING: Mapping[str, Any] = {}
+REFUSALS, NOWHERE, BROKEN = (400, 403), 404, 500
+LEFT = "account_invalid"
+"""What Stripe says of an account that has left the platform, or never was on it."""
+
 KEY_LIFE = timedelta(hours=23)
 """Stripe forgets an idempotency key after 24 hours; after that we look, and never ask again."""
 
@@ -137,7 +149,8 @@ class Stripe:
 
     def _method(self, path: str) -> Any:
         """The SDK's coroutine function of a path like ``checkout.sessions.create``."""
-        return functools.reduce(getattr, f"{path}_async".split("."), self._client.v1)
+        root: Any = self._client if path.startswith("v2.") else self._client.v1
+        return functools.reduce(getattr, f"{path}_async".split("."), root)
 
     def check_settles(self, currency: str) -> None:
         """Nothing happens if money in this currency stays what it is; none named means all."""
@@ -154,10 +167,25 @@ class Stripe:
         options = {"idempotency_key": key}
         return await _answer(self._method(call), *about, given, options, key=key)
 
-    async def find(self, call: Call, metadata: Mapping[str, str], since: datetime) -> Object | None:
-        """What an earlier ask made, known by the metadata that went with it; None if nothing."""
+    async def find(
+        self,
+        call: Call,
+        metadata: Mapping[str, str],
+        since: datetime,
+        params: Mapping[str, Any] = NOTHING,
+    ) -> Object | None:
+        """What an earlier ask made, known by the metadata that went with it; None if nothing.
+
+        By its other parameters Stripe's list is a shorter one, where it can be.
+        """
         kind = call.removesuffix(".create").replace(".", "/")
-        async for page in self._pages(kind, {"created": _since(since)}):
+        narrow: dict[str, Any] = {"created": _since(since)}
+        if "transfer_group" in params:
+            narrow["transfer_group"] = params["transfer_group"]
+        if call == "transfers.reversals.create":
+            kind, narrow = f"transfers/{params['id']}/reversals", {}
+        young = self._pages(kind, narrow)
+        async for page in self._pages_v2(kind) if kind.startswith("v2/") else young:
             for found in page:
                 if metadata.items() <= (found["metadata"] or {}).items():
                     return found
@@ -177,6 +205,37 @@ class Stripe:
         params = {"payment_intent": intent_id}
         pages = self._pages("refunds", params)
         return [found async for page in pages for found in page]
+
+    async def account(self, account_id: str) -> Object:
+        """A connected account as it is now: whether it can be sent money, and what it still owes.
+
+        NotFound where it is not the platform's, or no longer.
+        """
+        retrieve = self._client.v2.core.accounts.retrieve_async
+        return await _answer(retrieve, account_id, {"include": list(SHOWN)})
+
+    async def onboarding(self, account_id: str, refresh_url: str, return_url: str) -> Object:
+        """A page of Stripe's where an account's owner hands in the papers; good for minutes.
+
+        No row asks for it: another page changes nothing, so a repetition needs no key of ours.
+        """
+        urls = {"refresh_url": refresh_url, "return_url": return_url}
+        use = {"type": "account_onboarding", "account_onboarding": urls}
+        create = self._client.v2.core.account_links.create_async
+        return await _answer(create, {"account": account_id, "use_case": use})
+
+    async def payout(self, payout_id: str, account: str | None) -> Object:
+        """A payout to a bank as it is now: a connected account's own, or the platform's."""
+        options = {"stripe_account": account} if account else {}
+        return await _answer(self._client.v1.payouts.retrieve_async, payout_id, None, options)
+
+    async def payout_interval(self) -> str | None:
+        """How often Stripe pays out the platform's balance by itself; ``manual`` is never."""
+        # Read raw: the SDK's object breaks on a null that Stripe's description allows.
+        found = await _answer(self._client.raw_request_async, "get", "/v1/balance_settings")
+        schedule = (found["payments"]["payouts"] or {}).get("schedule") or {}
+        interval: str | None = schedule.get("interval")
+        return interval
 
     async def balance(self) -> Mapping[tuple[str, str], int]:
         """What Stripe says that we have, by (pending | available, currency)."""
@@ -219,6 +278,14 @@ class Stripe:
             if not answer["has_more"]:
                 return
             after = {"starting_after": answer["data"][-1]["id"]}
+
+    async def _pages_v2(self, kind: str) -> AsyncIterator[Sequence[Object]]:
+        """All pages of a list of Stripe's newer kind, which names the next page's address."""
+        address: str | None = f"/{kind}"
+        while address is not None:
+            answer = await _answer(self._client.raw_request_async, "get", address)
+            yield answer["data"]
+            address = answer.get("next_page_url")
 
     async def _page(self, kind: str, params: Mapping[str, Any]) -> Object:
         """A page as it came: the SDK's objects would take longer to make than to book."""
@@ -285,22 +352,31 @@ async def _answer(call: Any, *args: Any, key: str | None = None) -> Object:
                 raw = isinstance(answer, stripe.StripeResponse)
                 found: Object = answer.data if raw else answer.to_dict()
                 return found
-    except stripe.RateLimitError as error:
-        raise StripeBusy from error
-    except stripe.CardError as error:
-        reason = (error.user_message or "no reason given").rstrip(". ")
-        raise CardDeclined(reason=reason, decline=error.code) from error
-    except stripe.IdempotencyError as error:
-        raise AskedOtherwise(key=key) from error
-    except stripe.InvalidRequestError as error:
-        if error.http_status == 404:  # noqa: PLR2004
-            raise NotFound(kind="Stripe object", id=error.param) from error
-        reason = (error.user_message or "no reason given").rstrip(". ")
-        raise StripeRefused(reason=reason, stripe_code=error.code) from error
-    except (stripe.AuthenticationError, stripe.PermissionError) as error:
-        raise KeyRefused from error  # what Stripe says here may hold a part of the key
     except stripe.StripeError as error:
-        if error.http_status == 500 and (error.headers or {}).get("Idempotent-Replayed"):  # noqa: PLR2004
-            raise StripeStuck(key=key) from error
-        raise StripeAway from error
+        about = args[0] if args and isinstance(args[0], str) else None
+        raise _translated(error, about, key) from error
     raise AssertionError  # pragma: no cover - the loop returns or raises
+
+
+def _translated(error: stripe.StripeError, about: str | None, key: str | None) -> TakingsError:
+    """The error of ours for one of the SDK's."""
+    code = error.code or (error.error.code if error.error else None)  # not all classes take it
+    reason = (error.user_message or "no reason given").rstrip(". ")
+    replayed = (error.headers or {}).get("Idempotent-Replayed")
+    found: TakingsError = StripeAway()
+    match error:
+        case stripe.RateLimitError():
+            found = StripeBusy()
+        case stripe.CardError():
+            found = CardDeclined(reason=reason, decline=code)
+        case stripe.IdempotencyError():
+            found = AskedOtherwise(key=key)
+        case _ if error.http_status == NOWHERE or code == LEFT:
+            found = NotFound(kind="Stripe object", id=about or getattr(error, "param", None))
+        case stripe.AuthenticationError() | stripe.PermissionError():
+            found = KeyRefused()  # what Stripe says here may hold a part of the key
+        case _ if error.http_status in REFUSALS:  # the newer API has a class for each reason
+            found = StripeRefused(reason=reason, stripe_code=code)
+        case _ if error.http_status == BROKEN and replayed:
+            found = StripeStuck(key=key)
+    return found

@@ -56,6 +56,9 @@ INSERT INTO cursors (name, value, swept_at) VALUES ($1, $2, $3) ON CONFLICT (nam
 
 QUICK, SLOW = "new_cash", "all_cash"
 
+CALLS = captures.CALLS | orders.CALLS | {refunds.CALL}
+"""The calls whose asks are carried on here; of others those take care who write them."""
+
 
 async def _cursor(database: Database, name: str) -> Row[Any] | None:
     rows = await database.fetch(CURSOR, name)
@@ -253,12 +256,12 @@ async def unanswered(
 ) -> int:
     """Carry on the asks that a crash or an outage left behind; answer how many were answered."""
     done = 0
-    for key in await asks.due(database, now):
+    for key in await asks.due(database, CALLS, now):
         ask = await asks.take(database, key, now)
         if ask is None:
             continue
         try:
-            if ask.call == "refunds.create":
+            if ask.call == refunds.CALL:
                 await refunds.carry(database, door, ask, now=now)
             elif ask.call in captures.CALLS:
                 await captures.carry(database, door, ask, settlement, now=now)

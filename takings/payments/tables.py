@@ -105,7 +105,6 @@ class Line(Row, table=True):
     returned: int = amount()  # booked: refunds − failed refunds
     disputed: int = amount(0)  # its part of what the bank has taken back
     frozen: int = amount(0)  # its part of what the bank may yet take back
-    rebased: int = amount(0)  # what had been returned when its shares were last divided anew
     on_stage: list[int] | None = Field(sa_column=Column(ARRAY(SmallInteger)))  # None: all shares
 
 
@@ -115,7 +114,8 @@ class Allotment(Row, table=True):
     ``credited`` is the weight of every later clawback; ``taken`` is what came back of it; ``held``,
     ``reserved`` and ``rolling`` are what still lies there of the host's money.  ``fee`` is what the
     host has borne of the card fee, ``fee_back`` what came back of that.  ``parked_until`` is set
-    while the money waits for a payee who cannot be paid.
+    while the money waits for a payee who cannot be paid; ``directed`` is what goes back to the
+    listener instead, before anybody else gives.
     """
 
     __tablename__ = "allotments"
@@ -150,6 +150,7 @@ class Allotment(Row, table=True):
     fee: int = amount(0)
     fee_back: int = amount(0)
     parked_until: datetime | None = Field(default=None, sa_column=moment(nullable=True))
+    directed: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 
 
 class Refund(Row, table=True):
@@ -242,6 +243,11 @@ class Cash(Row, table=True):
     __tablename__ = "cash"
     __table_args__ = (
         Index("cash_pending_idx", "available_on", postgresql_where=text("matured_at IS NULL")),
+        Index(
+            "cash_transfer_reversals_idx",
+            "created_at",
+            postgresql_where=text("category = 'transfer_reversal'"),
+        ),
         Index(None, "subject"),
         Index(None, "payment_id"),
     )

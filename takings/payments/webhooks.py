@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings.database import Database, fetch
 from takings.errors import NotFound, Unavailable
 from takings.payments import facts
-from takings.payments.facts import Learned, Told
+from takings.payments.facts import Reader, Readers, Told
 from takings.payments.objects import Notice
 from takings.payments.payments import Settlement
 from takings.payments.stripe import API_VERSION, Stripe
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 CHANNEL = "takings_events"
 BATCH = 500
 ATTEMPTS = 10
-NOTHING = Learned(None)
+NOBODY: Readers = {}
 LONGEST = timedelta(hours=1)
 
 STORE = """
@@ -98,44 +98,64 @@ UPDATE events SET status = $2, attempts = attempts + 1, error = $3, next_at = $4
 
 
 async def process(
-    database: Database, door: Stripe, settlement: Settlement, *, now: datetime
+    database: Database,
+    door: Stripe,
+    settlement: Settlement,
+    *,
+    readers: Readers = NOBODY,
+    now: datetime,
 ) -> int:
     """Handle the events that are due: one batch of facts, one of what must be fetched.
 
-    Answers how many it looked at; 0 means that nothing is due.  An event that fails alone does not
-    hold up the others: it is tried again later, and parked when that is hopeless.
+    ``readers`` read the types that are no business of payments.  Answers how many it looked at; 0
+    means that nothing is due.  An event that fails alone does not hold up the others: it is tried
+    again later, and parked when that is hopeless.
     """
+    readers = _all(settlement, readers)
     try:
-        looked = await database.run(_facts, door.live, settlement, now)
+        looked = await database.run(_facts, door.live, settlement, list(readers), now)
     except Exception:  # noqa: BLE001 - whatever is wrong with one event must not hold up the rest
-        looked = await _one_by_one(database, door.live, settlement, now)
-    for row in await database.fetch(DUE, now, list(facts.FETCHED), BATCH):
+        looked = await _one_by_one(database, door.live, settlement, list(readers), now)
+    for row in await database.fetch(DUE, now, list(readers), BATCH):
         looked += 1
-        if not await _fetched(database, door, row, settlement, now):
+        if not await _fetched(database, door, row, readers[row.type], now):
             break  # Stripe is away: the others would only wait for it one after the other
     return looked
 
 
-async def _facts(session: AsyncSession, live: bool, settlement: Settlement, now: datetime) -> int:
+def _all(settlement: Settlement, others: Readers) -> Readers:
+    """The readers from above, and our own of what goes back of a payment."""
+
+    async def book(session: AsyncSession, learned: facts.Learned, now: datetime) -> None:
+        await facts.book_learned(session, learned, settlement, now)
+
+    return {**dict.fromkeys(facts.FETCHED, Reader(facts.learn, book)), **others}
+
+
+async def _facts(
+    session: AsyncSession, live: bool, settlement: Settlement, read: Sequence[str], now: datetime
+) -> int:
     """One transaction: claim events, book their facts, mark them done."""
-    rows = await fetch(session, CLAIM, now, list(facts.FETCHED), BATCH)
+    rows = await fetch(session, CLAIM, now, read, BATCH)
     good = [row for row in rows if not await _parked(session, row, live, now)]
     await fetch(session, DONE, [row.id for row in good], now)
-    await facts.book(session, _told(good), settlement, now)  # last: it locks what others need
+    await facts.book(session, _platforms(good), settlement, now)  # last: it locks what others need
     return len(rows)
 
 
-async def _one_by_one(database: Database, live: bool, settlement: Settlement, now: datetime) -> int:
+async def _one_by_one(
+    database: Database, live: bool, settlement: Settlement, read: Sequence[str], now: datetime
+) -> int:
     """The slow path: something in the batch is wrong, so each event has its own transaction."""
 
     async def alone(session: AsyncSession, event_id: str) -> None:
         for row in await fetch(session, CLAIM_ONE, event_id):
             if not await _parked(session, row, live, now):
-                await facts.book(session, _told([row]), settlement, now)
+                await facts.book(session, _platforms([row]), settlement, now)
                 await fetch(session, DONE, [row.id], now)
 
     async with database.transaction() as session:
-        rows = await fetch(session, CLAIM, now, list(facts.FETCHED), BATCH)
+        rows = await fetch(session, CLAIM, now, read, BATCH)
     for row in rows:
         try:
             await database.run(alone, row.id)
@@ -145,21 +165,21 @@ async def _one_by_one(database: Database, live: bool, settlement: Settlement, no
 
 
 async def _fetched(
-    database: Database, door: Stripe, row: Row[Any], settlement: Settlement, now: datetime
+    database: Database, door: Stripe, row: Row[Any], reader: Reader, now: datetime
 ) -> bool:
     """Ask Stripe how things are, then book that and mark the event, in one transaction.
 
     False if nobody can be asked just now.
     """
     try:
-        told = _told([row])
-        learned = await facts.learn(database, door, told[0]) if told else NOTHING
+        if await database.run(_parked, row, door.live, now):
+            return True
+        learned = await reader.learn(database, door, _told(row))
 
         async def step(session: AsyncSession) -> None:
             for mine in await fetch(session, CLAIM_ONE, row.id):
-                if not await _parked(session, mine, door.live, now):
-                    await facts.book_learned(session, learned, settlement, now)
-                    await fetch(session, DONE, [mine.id], now)
+                await reader.book(session, learned, now)
+                await fetch(session, DONE, [mine.id], now)
 
         await database.run(step)
     except Exception as error:  # noqa: BLE001 - it is noted on the event
@@ -209,7 +229,14 @@ async def replay(database: Database, event_id: str, *, now: datetime) -> None:
         raise NotFound(kind="event", id=event_id)
 
 
-def _told(rows: Sequence[Row[Any]]) -> list[Told]:
+def _platforms(rows: Sequence[Row[Any]]) -> list[Told]:
     """What the events tell about the platform's own account."""
-    found = [(row, orjson.loads(row.payload).get("data")) for row in rows if row.account is None]
-    return [Told(row.type, row.created_at, data["object"]) for row, data in found if data]
+    return [_told(row) for row in rows if row.account is None]
+
+
+def _told(row: Row[Any]) -> Told:
+    """What an event tells."""
+    event = orjson.loads(row.payload)
+    snapshot = (event.get("data") or {}).get("object")
+    found = snapshot or event.get("related_object") or {}
+    return Told(row.type, row.created_at, found, row.account)

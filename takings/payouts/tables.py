@@ -23,6 +23,7 @@ class Plan(Row, table=True):
             name="anchored",
         ),
         CheckConstraint("(schedule = 'manual') = (next_on IS NULL)", name="next_by_schedule"),
+        CheckConstraint("(paused_at IS NULL) = (paused_by IS NULL)", name="paused_by_somebody"),
     )
 
     host_id: str = Field(primary_key=True, foreign_key="hosts.id")
@@ -33,6 +34,7 @@ class Plan(Row, table=True):
     next_on: date | None
     paused_at: datetime | None = Field(default=None, sa_column=moment(nullable=True))
     paused_why: str | None = None
+    paused_by: str | None = None
     updated_at: datetime = Field(sa_column=moment())
 
 
@@ -167,12 +169,29 @@ class Reversal(Row, table=True):
 
 
 class BankPayout(Row, table=True):
-    """What Stripe tells of a payout to a bank: the platform's own, or a host's (only shown)."""
+    """A payout to a bank, as Stripe tells of it: the platform's own, or a host's (only shown).
+
+    One that we asked for has an id of ours, and Stripe's once it is made: ``asked`` before, or
+    ``refused``.  Any other has Stripe's alone.
+    """
 
     __tablename__ = "bank_payouts"
-    __table_args__ = (Index(None, "host_id", "created_at"),)
+    __table_args__ = (
+        id_law(),
+        CheckConstraint(
+            "(stripe_id IS NULL) = (status IN ('asked', 'refused'))", name="known_to_stripe"
+        ),
+        Index(
+            "bank_payouts_asked_key",
+            "currency",
+            unique=True,
+            postgresql_where=text("status = 'asked'"),
+        ),
+        Index(None, "host_id", "created_at"),
+    )
 
     id: str = Field(primary_key=True)
+    stripe_id: str | None = Field(default=None, unique=True)
     host_id: str | None = Field(default=None, foreign_key="hosts.id")
     minor: int = amount()
     currency: str = Field(sa_type=CHAR(3))

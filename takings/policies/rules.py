@@ -16,10 +16,16 @@ from takings import commission
 from takings.commission import ALL_BPS, FeeSchedule, Tier
 from takings.errors import Invalid, Refused
 from takings.money import DECIMALS, LIMIT, Money
+from takings.records import ID
 
 Bearer = Literal["listener", "host", "platform"]
 Channel = Literal["web", "ios", "android"]
 Schedule = Literal["manual", "daily", "weekly", "monthly"]
+
+STANDARD: Final = "standard"
+"""The card region of ``Terms.fee``: the cards that are usual where the platform is."""
+
+VERSION_MAX: Final = 32_767  # a smallint
 
 _DAY_S: Final = 86_400
 _STORE_FEE: Final[Mapping[Channel, int]] = {"web": 0, "ios": 3000, "android": 3000}
@@ -41,6 +47,15 @@ class CurrencyNotOffered(Refused):
     """
 
     param = "currency"
+
+
+class RegionNotPriced(Refused):
+    """The policy {policy} has no card fee for {region} cards in {currency}.
+
+    Choose among: {known}; or publish a version whose terms name it under "fees".
+    """
+
+    param = "card_region"
 
 
 class BelowMinimum(Invalid):
@@ -65,11 +80,13 @@ class AboveMaximum(Invalid):
 class Terms:
     """The amounts of a policy in one currency, all in its minor units.
 
-    ``fee`` estimates the card fee.  ``minimum`` to ``maximum`` is what one line may cost, and
-    ``suggested`` what is proposed: the chips of a tip, the usual prices of a ticket.  ``tiers`` and
-    ``commission_minimum`` make the platform's part.  ``payout_minimum`` is worth paying out.
-    ``listener_maximum`` is what one listener may tip in any 24 hours, in all rooms under policies
-    of this name; ``room_maximum`` what one listener may tip in one room.  None is no cap.
+    ``fee`` estimates the card fee; ``fees`` that of other cards, by card region, for previews: when
+    something is sold, nobody knows the card yet.  ``minimum`` to ``maximum`` is what one line may
+    cost, and ``suggested`` what is proposed: the chips of a tip, the usual prices of a ticket.
+    ``tiers`` and ``commission_minimum`` make the platform's part.  ``payout_minimum`` is worth
+    paying out.  ``listener_maximum`` is what one listener may tip in any 24 hours, in all rooms
+    under policies of this name; ``room_maximum`` what one listener may tip in one room.  None is no
+    cap.
     """
 
     fee: FeeSchedule
@@ -81,9 +98,12 @@ class Terms:
     payout_minimum: int = 0
     listener_maximum: int | None = None
     room_maximum: int | None = None
+    fees: Mapping[str, FeeSchedule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         commission.check_tiers(self.tiers)
+        named = all(region and region != STANDARD for region in self.fees)
+        _require(named, "fees", f"each region has a name, and {STANDARD} is what fee is for")
         in_order = 0 < self.minimum <= self.maximum <= LIMIT
         _require(in_order, "minimum", "it lies between 1 and the maximum, both within a bigint")
         inside = all(self.minimum <= chip <= self.maximum for chip in self.suggested)
@@ -170,11 +190,14 @@ class Policy:
     eligibility: Eligibility = Eligibility()
 
     def __post_init__(self) -> None:
-        _require(bool(self.name), "name", "it is not empty")
-        _require(self.version > 0, "version", "versions count from 1")
+        named = ID.fullmatch(self.name) is not None
+        _require(named, "name", "1 to 64 letters, digits, underscores, dots and hyphens")
+        _require(0 < self.version <= VERSION_MAX, "version", f"from 1 to {VERSION_MAX}")
         _require(self.release_days >= 0, "release_days", "zero or more")
         _require(self.refund_window_days >= 0, "refund_window_days", "zero or more")
         _require(self.run_maximum is None or self.run_maximum > 0, "run_maximum", "at least one")
+        borne = self.dispute_fee_bearer != "listener"
+        _require(borne, "dispute_fee_bearer", "whose bank took the money back pays no fee for it")
         _require(self.store_fee.get("web") == 0, "store_fee.web", "nobody stands between: 0")
         for channel, rate_bps in self.store_fee.items():
             _require(0 <= rate_bps < ALL_BPS, f"store_fee.{channel}", "0 to 9999")
@@ -188,6 +211,14 @@ class Policy:
         except KeyError:
             offered = ", ".join(sorted(self.terms)) or "none"
             raise CurrencyNotOffered(policy=self.name, currency=currency, offered=offered) from None
+
+    def card_fee(self, currency: str, region: str) -> FeeSchedule:
+        """What Stripe is expected to keep of a card of that region; else ``RegionNotPriced``."""
+        terms = self.terms_in(currency)
+        if region != STANDARD and region not in terms.fees:
+            told = {"policy": self.name, "region": region, "currency": currency}
+            raise RegionNotPriced(**told, known=", ".join((STANDARD, *sorted(terms.fees))))
+        return terms.fees.get(region, terms.fee)
 
     def check(self, amount: Money) -> None:
         """Nothing happens if one line may cost this much; otherwise the error says what may."""

@@ -10,8 +10,8 @@ from takings import records
 from takings.database import Database
 from takings.errors import Conflict, Invalid, NotFound
 from takings.policies import policies
-from takings.spaces import agreements, hosts, standings
-from takings.spaces.agreements import Share
+from takings.spaces import agreements, hosts, stages, standings
+from takings.spaces.agreements import Share, Tips
 from takings.spaces.tables import Space
 
 State = Literal["scheduled", "live", "ended", "cancelled"]
@@ -64,27 +64,30 @@ async def schedule(
     title: str,
     shares: Sequence[Share] = (),
     policy: str,
+    tips: Tips = "shares",
     starts_at: datetime | None = None,
     gate: str | None = None,
+    actor: str = "library",
     now: datetime,
 ) -> Space:
     """Schedule a Space, with the policy of today and who shares its money; repeatable.
 
-    Without shares all of it is the host's.  A gate is a policy that the host has to be eligible
-    under, whatever is sold under the other.
+    Without shares all of it is the host's.  The host, where paid, agrees by scheduling it, as
+    ``actor`` tells; nothing is sold before the other payees have signed.  A gate is a policy that
+    the host has to be eligible under, whatever is sold under the other.
 
-    Raises NotFound for an unknown host or policy, SharesDoNotSum, SpaceDiffers, RuleNotKept,
-    NotEligible.
+    Raises NotFound for an unknown host or policy, what is wrong with the shares, SpaceDiffers,
+    RuleNotKept, NotEligible.
     """
     records.check_id(space_id)
-    parts = list(shares) or [Share(host, agreements.ALL)]
+    parts = tuple(shares) or (Share(host, agreements.ALL),)
 
     async def step(session: AsyncSession) -> Space:
         space = await session.get(Space, space_id)
         if space is not None:
-            known = await agreements.shares(session, space_id, 1)
-            told = (space.host_id, space.title, space.policy, known)
-            if told != (host, title, policy, parts):
+            known = (await agreements.every(session, space_id))[-1]
+            told = (space.host_id, space.title, space.policy, known.shares, known.tips)
+            if told != (host, title, policy, parts, tips):
                 raise SpaceDiffers(id=space_id)
             return space
         await hosts.get(session, host)
@@ -99,13 +102,15 @@ async def schedule(
             state="scheduled",
             policy=policy,
             policy_version=rules.version,
-            agreement_version=1,
+            agreement_version=None,
             starts_at=starts_at,
             created_at=now,
         )
         session.add(space)
         await session.flush()
-        await agreements.write(session, space_id, 1, parts, now)
+        await agreements.write(session, space, 1, parts, tips, now)
+        if host in {share.host for share in parts}:
+            await agreements.agree(session, space, 1, host, actor, now)
         return space
 
     return await database.run(step)
@@ -130,6 +135,7 @@ async def move(database: Database, space_id: str, to: State, *, now: datetime) -
             space.live_at = now
         else:
             space.ended_at = now
+            await stages.clear(session, space_id, now)
         return space
 
     return await database.run(step)

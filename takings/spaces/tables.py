@@ -101,7 +101,7 @@ class Share(Row, table=True):
     space_id: str = Field(primary_key=True)
     version: int = Field(primary_key=True, sa_type=SmallInteger)
     position: int = Field(primary_key=True, sa_type=SmallInteger)
-    host_id: str = Field(foreign_key="hosts.id")
+    host_id: str = Field(foreign_key="hosts.id", index=True)
     weight: int = Field(sa_type=SmallInteger)
     claim_days: int | None = Field(default=None, sa_type=SmallInteger)
     unclaimed: str | None = None

@@ -75,6 +75,8 @@ async def room(client: httpx.AsyncClient) -> str:
     shares = [{"host": "host_ada", "weight": 6000}, {"host": "host_bob", "weight": 4000}]
     space = {"id": "spc_one", "host": "host_ada", "title": "A room", "shares": shares}
     assert (await client.post("/v1/spaces", json=space)).is_success
+    bob = {"host": "host_bob"}
+    assert (await client.post("/v1/spaces/spc_one/agreements/1/sign", json=bob)).is_success
     assert (await client.post("/v1/spaces/spc_one/live")).json()["state"] == "live"
     return "spc_one"
 

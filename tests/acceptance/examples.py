@@ -16,7 +16,7 @@ from api import keys
 from api.acts import HEADER
 from takings.money import Money
 from takings.spaces import hosts, spaces
-from tests import box_office
+from tests import box_office, stories
 from tests.acceptance.world import World
 from tests.stories import CLUBHOUSE
 from ticketing import door_keys, holds, purchases
@@ -78,6 +78,10 @@ class Example:
 
 async def bob(world: World) -> None:
     await hosts.register(world.runtime.database, "host_bob", "Bob", now=world.runtime.now())
+
+
+async def all_agree(world: World) -> None:
+    await stories.signed(world.runtime.database, world.names["spc_one"], world.runtime.now())
 
 
 async def paid(world: World) -> None:
@@ -211,7 +215,12 @@ STORY: Final = (
     Example("spaces.one", "/v1/spaces/spc_one"),
     Example("spaces.live", "/v1/spaces/spc_one/live"),
     Example("spaces.shares", "/v1/spaces/spc_one/shares"),
-    Example("spaces.amend", "/v1/spaces/spc_one/shares", {"shares": HALVES}),
+    Example("agreements.sign", "/v1/spaces/spc_one/agreements/1/sign", {"host": "host_bob"}),
+    Example("spaces.amend", "/v1/spaces/spc_one/shares", {"shares": HALVES, "tips": "stage"}),
+    Example("agreements.every", "/v1/spaces/spc_one/agreements"),
+    Example("stages.join", "/v1/spaces/spc_one/stage/join", {"host": "host_ada"}, before=all_agree),
+    Example("stages.leave", "/v1/spaces/spc_one/stage/leave", {"host": "host_ada"}),
+    Example("stages.one", "/v1/spaces/spc_one/stage"),
     Example("presets.set", "/v1/hosts/host_ada/presets/eur", {"amounts": [300, 500, 1000]}),
     Example("presets.one", "/v1/hosts/host_ada/presets/eur"),
     Example("presets.suggested", "/v1/spaces/spc_one/suggestions", asked={"currency": "eur"}),

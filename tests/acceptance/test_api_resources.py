@@ -72,7 +72,7 @@ async def test_a_space_goes_through_its_states_and_not_back(client: httpx.AsyncC
     assert await every(client, "/v1/spaces", host="host_ada") == ["spc_one"]
 
 
-async def test_shares_are_agreed_anew_in_versions(client: httpx.AsyncClient) -> None:
+async def test_shares_are_agreed_anew_in_versions_that_all_sign(client: httpx.AsyncClient) -> None:
     first = await get(client, "/v1/spaces/spc_one/shares")
     assert (first["version"], [share["weight"] for share in first["shares"]]) == (1, [6000, 4000])
     even = [{"host": "host_ada", "weight": 5000}, {"host": "host_bob", "weight": 5000}]
@@ -80,9 +80,43 @@ async def test_shares_are_agreed_anew_in_versions(client: httpx.AsyncClient) -> 
         answer = await client.put("/v1/spaces/spc_one/shares", json={"shares": even})
         assert answer.json()["version"] == 2
     assert await get(client, "/v1/spaces/spc_one/shares") == answer.json()
+    assert answer.json()["waiting_for"] == ["host_ada", "host_bob"]
+    assert (await get(client, "/v1/spaces/spc_one"))["agreement_version"] == 1
+    path = "/v1/spaces/spc_one/agreements/2/sign"
+    for host in ("host_ada", "host_bob"):
+        signed = (await client.post(path, json={"host": host})).json()
+    assert (signed["state"], signed["waiting_for"]) == ("in_force", [])
     assert (await get(client, "/v1/spaces/spc_one"))["agreement_version"] == 2
+    told = (await get(client, "/v1/spaces/spc_one/agreements"))["data"]
+    assert [(one["version"], one["state"]) for one in told] == [(2, "in_force"), (1, "superseded")]
+    actors = {signature["actor"] for one in told for signature in one["signatures"]}
+    assert actors == {(await get(client, "/v1/acts"))["data"][0]["actor"]}
     bad = await client.put("/v1/spaces/spc_one/shares", json={"shares": even[:1]})
     assert (bad.status_code, bad.json()["code"]) == (422, "shares_do_not_sum")
+
+
+async def test_a_version_is_signed_by_its_payees_while_it_is_the_newest(
+    client: httpx.AsyncClient,
+) -> None:
+    path = "/v1/spaces/spc_one/agreements"
+
+    async def sign(version: object, host: str) -> tuple[int, str]:
+        answer = await client.post(f"{path}/{version}/sign", json={"host": host})
+        return answer.status_code, answer.json().get("code", "signed")
+
+    await client.post("/v1/hosts", json={"id": "host_cleo", "name": "Cleo"})
+    assert await sign(1, "host_cleo") == (422, "not_a_payee")
+    assert await sign(2, "host_bob") == (404, "not_found")
+    assert await sign(0, "host_bob") == (422, "invalid_request")
+    for weight in (5000, 3000):
+        shares = [
+            {"host": "host_ada", "weight": weight},
+            {"host": "host_cleo", "weight": 10_000 - weight},
+        ]
+        await client.put("/v1/spaces/spc_one/shares", json={"shares": shares})
+    assert await sign(2, "host_cleo") == (409, "agreement_superseded")
+    assert await sign(3, "host_cleo") == (200, "signed")
+    assert await sign(1, "host_bob") == (200, "signed"), "a repetition is answered"
 
 
 async def test_an_idempotency_key_makes_the_same_host_and_the_same_space(

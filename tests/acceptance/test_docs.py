@@ -34,8 +34,6 @@ from takings.ledger import accounts
 from takings.money import Money
 from takings.payments import cash, refunds
 from takings.policies.presets import PRESETS
-from takings.spaces import agreements
-from takings.spaces.agreements import Share
 from tests import authorised, box_office, stories
 from tests.acceptance import test_fees, test_ticket_money
 
@@ -263,8 +261,7 @@ async def a_tab(runtime: Runtime, box: Sandbox) -> None:
     await stories.room(runtime.database, runtime.now())
     await authorised.opened(runtime, box, 5000)
     await authorised.give(runtime, "tip_1")
-    halves = [Share("host_ada", 5000), Share("host_bob", 5000)]
-    await agreements.amend(runtime.database, "spc_one", halves, now=runtime.now())
+    await stories.agreed(runtime.database, runtime.now(), {"host_ada": 5000, "host_bob": 5000})
     await authorised.give(runtime, "tip_2")
     await authorised.close(runtime)
     await stories.hear(runtime, box)

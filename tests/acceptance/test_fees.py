@@ -9,7 +9,8 @@ from api.runtime import Runtime
 from api.settlement import SETTLEMENT
 from sandbox.control import Sandbox
 from takings.commission import Tier
-from takings.payments import objects, sweeps, webhooks
+from takings.money import Money
+from takings.payments import objects, refunds, sweeps, webhooks
 from takings.policies import policies
 from takings.policies.presets import PRESETS
 from tests import stories
@@ -90,3 +91,59 @@ payment:{payment}:released
         in await stories.told(runtime.database)
     )
     assert await stories.guilty(runtime.database) == {}
+
+
+GIVES_BACK = replace(HOST_BEARS, name="gives-back", refund_fee_bearer="platform")
+
+
+async def refunded(runtime: Runtime, payment: str, minor: int, name: str = "ref_one") -> str:
+    """A refund of so much, and Stripe's id of it."""
+    found = await refunds.refund(
+        runtime.database,
+        runtime.stripe,
+        name,
+        payment,
+        Money(minor, "eur"),
+        now=runtime.now(),
+    )
+    return found.stripe_id or ""
+
+
+async def test_a_passed_fee_comes_back_with_the_refund_and_goes_again_when_that_fails(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await policies.publish(runtime.database, GIVES_BACK, now=runtime.now())
+    await stories.room(
+        runtime.database, runtime.now(), shares=[("host_ada", 10_000)], policy="gives-back"
+    )
+    sent = await stories.paid_tip(runtime, box, 1000)
+    refund = await refunded(runtime, sent.payment.id, 500)
+    await stories.hear(runtime, box)
+    assert (
+        """\
+refund:ref_one:fee_returned
+  liabilities:host:host_ada:held -30 eur
+  expenses:stripe_fees +30 eur"""
+        in await stories.told(runtime.database)
+    )
+    assert await stories.owed(runtime.database, "eur") == {"host_ada": 485 - 29}
+    box.fail_refund(refund)
+    await stories.hear(runtime, box)
+    assert await stories.owed(runtime.database, "eur") == {"host_ada": 970 - 59}
+    assert await stories.guilty(runtime.database, short=True) == {}
+
+
+async def test_a_fee_that_is_known_after_the_refund_is_passed_without_the_refunds_part(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await policies.publish(runtime.database, GIVES_BACK, now=runtime.now())
+    await stories.room(
+        runtime.database, runtime.now(), shares=[("host_ada", 10_000)], policy="gives-back"
+    )
+    sent = await stories.tip(runtime, 1000)
+    box.pay(sent.payment.intent_id)
+    await hear_of_the_payment(runtime, box)
+    await refunded(runtime, sent.payment.id, 500)
+    await stories.hear(runtime, box)
+    assert await stories.owed(runtime.database, "eur") == {"host_ada": 485 - 29}
+    assert await stories.guilty(runtime.database, short=True) == {}

@@ -17,8 +17,7 @@ from takings.policies import policies
 from takings.policies.presets import PRESETS
 from takings.policies.rules import Velocity
 from takings.records import BadId, new_id
-from takings.spaces import agreements, hosts
-from takings.spaces.agreements import Share
+from takings.spaces import hosts
 from takings.spaces.hosts import HostDiffers, ListenerTaken
 from tests import stories
 from tipping import tips
@@ -63,7 +62,7 @@ async def test_nobody_tips_a_room_whose_money_they_share(runtime: Runtime, box: 
             await tip(runtime, 500, listener=listener)
         assert isinstance(caught.value, Refused)
     assert box.calls("POST", "/v1/payment_intents") == []
-    await agreements.amend(database, "spc_one", [Share("host_ada", 10_000)], now=NOON)
+    await stories.agreed(database, NOON, {"host_ada": 10_000})
     assert (await tip(runtime, 500, listener="lis_bob")).state == "pending"  # no payee any more
 
 

@@ -1,7 +1,6 @@
 """What a tab does to the books: one charge, divided tip by tip, and what is returned of it."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -13,18 +12,10 @@ from takings.money import Money
 from takings.payments import cash, refunds
 from takings.policies import policies
 from takings.policies.presets import PRESETS
-from takings.spaces import agreements
-from takings.spaces.agreements import Share
 from tests import books, stories
 from tests.authorised import close, give, intent, opened
 from tests.conftest import Fresh
 from tipping import tabs
-
-
-async def amended(runtime: Runtime, shares: Mapping[str, int]) -> None:
-    """The room agrees anew."""
-    parts = [Share(host, weight) for host, weight in shares.items()]
-    await agreements.amend(runtime.database, "spc_one", parts, now=runtime.now())
 
 
 async def entry(runtime: Runtime, key: str) -> str:
@@ -55,7 +46,7 @@ async def test_twelve_tips_over_three_agreements_are_one_charge_divided_each_by_
     amounts = [100, 250, 333, 500, 101, 77, 999, 200, 150, 50, 300, 1000]
     for number, minor in enumerate(amounts):
         if number % 4 == 0:
-            await amended(runtime, VERSIONS[number // 4])
+            await stories.agreed(runtime.database, runtime.now(), VERSIONS[number // 4])
         assert await give(runtime, f"tip_{number}", minor) == "pending"
     assert await stories.told(runtime.database) == ""
     assert await close(runtime) == "settled"
@@ -101,7 +92,7 @@ async def test_one_tip_of_a_tab_is_refunded_and_only_its_hosts_pay(
     await stories.room(runtime.database, runtime.now())
     await opened(runtime, box)
     await give(runtime, "tip_1", 1000)
-    await amended(runtime, VERSIONS[2])
+    await stories.agreed(runtime.database, runtime.now(), VERSIONS[2])
     await give(runtime, "tip_2", 700)
     await close(runtime)
     await stories.hear(runtime, box)

@@ -9,8 +9,6 @@ from takings.editions import EditedMeanwhile
 from takings.errors import Invalid, NotFound, TakingsError
 from takings.money import Money, NotChargeable, UnknownCurrency
 from takings.policies.rules import CurrencyNotOffered
-from takings.spaces import agreements
-from takings.spaces.agreements import Share
 from tests import stories
 from tipping import presets
 from tipping.presets import BadPresets, Presets
@@ -102,17 +100,3 @@ async def test_a_room_suggests_nothing_in_a_currency_that_it_does_not_take(
         await database.run(presets.of_space, "spc_one", "isk")
     with pytest.raises(NotFound):
         await database.run(presets.get, "host_none", "eur")
-
-
-async def test_an_agreement_is_amended_at_the_version_that_was_seen_or_not_at_all(
-    database: Database,
-) -> None:
-    await stories.room(database, NOW)
-    halves = [Share("host_ada", 5000), Share("host_bob", 5000)]
-    thirds = [Share("host_ada", 6667), Share("host_bob", 3333)]
-    for _ in range(2):  # a repetition is answered
-        version = await agreements.amend(database, "spc_one", halves, expected=1, now=NOW)
-        assert version == 2
-    with pytest.raises(EditedMeanwhile, match="agreement of spc_one is at version 2, not at 1"):
-        await agreements.amend(database, "spc_one", thirds, expected=1, now=NOW)
-    assert await agreements.amend(database, "spc_one", thirds, now=NOW) == 3

@@ -31,11 +31,13 @@ WANTED = re.compile(
     r"(/v1/(account_links|accounts/{\w+}$|balance|balance_transactions|charges|checkout/sessions"
     r"|customers(/{\w+}(/payment_methods)?)?$|disputes|events|payment_intents|payment_methods"
     r"|payouts|refunds|transfers|webhook_endpoints)(/|$)"
-    r"|/v1/(balance|customers)$|/v2/core/(accounts|account_links|events)(/{\w+}(/close)?)?$)"
+    r"|/v1/(balance|balance_settings|customers)$|/v2/core/(accounts|account_links|events)(/{\w+}(/close)?)?$)"
 )
 WHOLE = {  # any other object is only known by its name where it is expanded
     "account",
+    "application",
     "balance",
+    "balance_settings",
     "balance_transaction",
     "charge",
     "checkout.session",

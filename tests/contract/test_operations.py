@@ -92,6 +92,7 @@ async def money_on(client: stripe.StripeClient, pay: Pay, host: str) -> None:
     await v1.payouts.list_async({"status": "pending"})
     await v1.payouts.cancel_async(payout.id)
     await v1.balance.retrieve_async()
+    assert (await v1.balance_settings.retrieve_async()).payments.payouts.schedule.interval
     lines = await v1.balance_transactions.list_async({"expand": ["data.source"]})
     await v1.balance_transactions.retrieve_async(lines.data[0].id, {"expand": ["source"]})
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from takings import money
+from takings import money, records
 from takings.commission import BadRate, BadTiers, FeeSchedule, Tier, cover
 from takings.money import Money
 from takings.payments import orders
@@ -49,18 +49,24 @@ def terms(draw: st.DrawFn) -> Terms:
         payout_minimum=draw(st.integers(0, 100)),
         listener_maximum=draw(st.none() | st.integers(minimum, money.LIMIT)),
         room_maximum=draw(st.none() | st.integers(minimum, money.LIMIT)),
+        fees=draw(
+            st.dictionaries(
+                st.sampled_from(["eea", "uk", "international"]),
+                st.builds(FeeSchedule, rate_bps=bps, fixed=st.integers(0, 10**6)),
+            )
+        ),
     )
 
 
 policies = st.builds(
     Policy,
-    name=st.text(min_size=1),
-    version=st.integers(1, 10**6),
+    name=st.from_regex(records.ID, fullmatch=True),
+    version=st.integers(1, 32_767),
     source=st.text(),
     terms=st.dictionaries(st.sampled_from(sorted(money.DECIMALS)), terms(), max_size=3),
     fee_bearer=bearers,
     refund_fee_bearer=bearers,
-    dispute_fee_bearer=bearers,
+    dispute_fee_bearer=st.sampled_from(["host", "platform"]),
     release_days=days,
     refund_window_days=days,
     payout_schedule=st.sampled_from(["manual", "daily", "weekly", "monthly"]),
@@ -183,11 +189,14 @@ def changed(path: str, value: object) -> dict[str, object]:
         ("terms.eur.surprise", 1),
         ("terms.eur.fee.surprise", 1),
         ("name", ""),
+        ("name", "my/rules"),
         ("name", 5),
         ("version", 0),
         ("version", True),
         ("version", "1"),
+        ("version", 32_768),
         ("fee_bearer", "somebody"),
+        ("dispute_fee_bearer", "listener"),
         ("release_days", -1),
         ("release_days", 1.0),
         ("refund_window_days", -1),
@@ -213,6 +222,8 @@ def changed(path: str, value: object) -> dict[str, object]:
         ("velocity", {"tips": 0, "seconds": 60}),
         ("velocity", {"tips": 1, "seconds": 86_401}),
         ("terms.eur.fee.rate_bps", True),
+        ("terms.eur.fees", {"": {"rate_bps": 150, "fixed": 25}}),
+        ("terms.eur.fees", {"standard": {"rate_bps": 150, "fixed": 25}}),
         ("terms.EUR", SMALL["terms"]["eur"]),
         ("terms", None),
     ],

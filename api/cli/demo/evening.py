@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from api.cli.demo import bars, cards
+from api.cli.demo import bars, cards, scheduling
 from api.cli.demo.calls import SaidNo, post
 from api.cli.demo.cards import CARDS, DECLINED, SURFACES
 from api.cli.demo.stage import Stage
@@ -96,7 +96,7 @@ async def open_rooms(stage: Stage) -> list[str]:
     for space, shares in ROOMS.items():
         parts = [{"host": host, "weight": weight} for host, weight in shares.items()]
         room = {"id": space, "host": next(iter(shares)), "title": TITLES[space], "shares": parts}
-        await post(stage.api, "/v1/spaces", room | {"policy": "clubhouse-2021"})
+        await scheduling.schedule(stage, room | {"policy": "clubhouse-2021"})
         await post(stage.api, f"/v1/spaces/{space}/live", {})
     return list(ROOMS)
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from api.cli import output
-from api.cli.demo import bars, cards
+from api.cli.demo import bars, cards, scheduling
 from api.cli.demo.buyers import CURRENCY, PER_LISTENER, Buyer, Memory
 from api.cli.demo.calls import SaidNo, get, post
 from api.cli.demo.stage import Stage
@@ -180,7 +180,7 @@ async def _open(stage: Stage, size: int) -> None:
         "policy": POLICY,
     }
     space |= {"shares": shares, "starts_at": starts_at.isoformat()}
-    await post(stage.api, "/v1/spaces", space)
+    await scheduling.schedule(stage, space)
     tiers: list[dict[str, object]] = [
         {"id": "tier_guest", "name": "Guest of the house", "kind": "comp", "size": COMPS},
         {"id": "tier_early", "name": "Early bird", "price": 20_00, "size": max(1, size // 5)},
