@@ -27,6 +27,7 @@ from api import (
     operations,
     passes,
     payments,
+    platform_payouts,
     policies,
     presets,
     previews,
@@ -64,7 +65,7 @@ RESOURCES = (
         tickets,
     ),
     *(passes, admissions, doors, calendars),
-    *(balances, entries, seals, events, policies, previews, history, access),
+    *(balances, platform_payouts, entries, seals, events, policies, previews, history, access),
 )
 
 

@@ -15,6 +15,7 @@ from pydantic_settings import (
 from sqlalchemy.exc import ArgumentError
 
 from takings.database import BadAddress, address
+from takings.money import DECIMALS
 
 PREFIX = "TAKINGS_"
 HIGHEST_PORT = 65535
@@ -61,6 +62,11 @@ class Settings(BaseSettings):
         default=None, description="a policy whose hosts alone may schedule Spaces; unset: all may"
     )
 
+    payout_approval: Annotated[dict[str, int], NoDecode] = Field(
+        default_factory=dict,
+        description="payouts above these wait for another person: eur:100000,usd:100000",
+    )
+
     rate_limit: int = Field(
         default=10_000,
         ge=1,
@@ -83,6 +89,16 @@ class Settings(BaseSettings):
         if parsed is not None and not 0 < (parsed.port or 5432) <= HIGHEST_PORT:
             raise ValueError(f"there is no port {parsed.port}")
         return url
+
+    @field_validator("payout_approval", mode="before")
+    @classmethod
+    def _by_currency(cls, text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        parts = [part.strip().split(":") for part in text.split(",") if part.strip()]
+        if not all(len(part) == len(("eur", "1")) and part[0] in DECIMALS for part in parts):
+            raise ValueError("write it as eur:100000,usd:100000, in minor units")
+        return dict(parts)
 
     @field_validator(
         "settlement_currencies", "stripe_webhook_secrets", "stripe_connect_secrets", mode="before"

@@ -13,10 +13,11 @@ import structlog
 
 from api import acts
 from api.runtime import Runtime
-from api.settlement import SETTLEMENT
+from api.settlement import READERS, SETTLEMENT
 from takings.errors import TakingsError
 from takings.ledger import months, seals
-from takings.payments import captures, cash, releases, sweeps, webhooks
+from takings.payments import captures, cash, parked, releases, sweeps, webhooks
+from takings.payouts import batches, onboarding, platform, reversals, transfers
 from ticketing import cancellations, endings, holds, returns, waitlist
 from tipping import tabs
 
@@ -105,11 +106,48 @@ DUTIES = (
     ),
     Duty("mature", timedelta(seconds=5), lambda r, now: cash.mature(r.database, now=now)),
     Duty("release", timedelta(seconds=5), lambda r, now: releases.release(r.database, now=now)),
+    Duty("claim", timedelta(seconds=10), lambda r, now: parked.claim(r.database, now=now)),
+    Duty(
+        "unclaimed",
+        timedelta(minutes=1),
+        lambda r, now: parked.expire(r.database, r.stripe, now=now),
+    ),
     Duty("roll", timedelta(minutes=1), lambda r, now: releases.roll(r.database, now=now)),
+    Duty("payout_day", timedelta(minutes=1), lambda r, now: batches.of_today(r.database, now=now)),
+    Duty(
+        "payouts",
+        timedelta(seconds=1),
+        lambda r, now: batches.write(r.database, r.settings.payout_approval, now=now),
+    ),
+    Duty(
+        "transfers",
+        timedelta(seconds=1),
+        lambda r, now: transfers.send(r.database, r.stripe, now=now),
+    ),
+    Duty(
+        "recoveries",
+        timedelta(seconds=10),
+        lambda r, now: reversals.recover(r.database, r.stripe, now=now),
+    ),
     Duty(
         "unanswered",
         timedelta(seconds=10),
         lambda r, now: sweeps.unanswered(r.database, r.stripe, SETTLEMENT, now=now),
+    ),
+    Duty(
+        "accounts_asked",
+        timedelta(seconds=10),
+        lambda r, now: onboarding.unanswered(r.database, r.stripe, now=now),
+    ),
+    Duty(
+        "accounts",
+        timedelta(minutes=10),
+        lambda r, now: onboarding.sweep(r.database, r.stripe, now=now),
+    ),
+    Duty(
+        "platform_payouts",
+        timedelta(seconds=10),
+        lambda r, now: platform.unanswered(r.database, r.stripe, now=now),
     ),
     Duty("answers", timedelta(hours=1), lambda r, now: acts.forget_answers(r.database, now=now)),
     Duty("lost_events", timedelta(seconds=60), _lost_events),
@@ -134,7 +172,7 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
     due: dict[str, datetime] = {}
     async with woken(runtime) as bell:
         while not stop.is_set():
-            busy = await _guarded("events", _events(runtime))
+            busy = await _guarded("events", _events(runtime, runtime.now()))
             for duty in DUTIES:
                 now = runtime.now()
                 if due.get(duty.name, now) <= now and not stop.is_set():
@@ -146,15 +184,15 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
 
 async def drain(runtime: Runtime, now: datetime) -> None:
     """Do everything that is due at an instant, until nothing is left: a worker without a clock."""
-    while await webhooks.process(runtime.database, runtime.stripe, SETTLEMENT, now=now):
+    while await _events(runtime, now):
         pass
     for duty in DUTIES:
         await duty.act(runtime, now)
 
 
-async def _events(runtime: Runtime) -> int:
-    now = runtime.now()
-    return await webhooks.process(runtime.database, runtime.stripe, SETTLEMENT, now=now)
+async def _events(runtime: Runtime, now: datetime) -> int:
+    database, door = runtime.database, runtime.stripe
+    return await webhooks.process(database, door, SETTLEMENT, readers=READERS, now=now)
 
 
 async def _guarded(name: str, act: Awaitable[int]) -> int:

@@ -121,7 +121,6 @@ def retrieve_settings(call: Call) -> Row:
     """GET /v1/balance_settings: above all, whether Stripe pays out by itself."""
     settings = call.state.settings
     interval = settings.payout_interval if call.account == PLATFORM else "daily"
-    schedule = {"interval": interval, "monthly_payout_days": None, "weekly_payout_days": None}
     return {
         "object": "balance_settings",
         "payments": {
@@ -129,15 +128,11 @@ def retrieve_settings(call: Call) -> Row:
             "payouts": {
                 "automatic_transfer_rules_by_currency": {},  # null breaks the SDK
                 "minimum_balance_by_currency": None,
-                "schedule": schedule,
+                "schedule": {"interval": interval},
                 "statement_descriptor": None,
                 "status": "enabled",
             },
-            "settlement_timing": {
-                "delay_days": settings.days_to_available,
-                "delay_days_override": None,
-                "start_of_day": None,
-            },
+            "settlement_timing": {"delay_days": settings.days_to_available},
         },
     }
 

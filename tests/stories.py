@@ -94,7 +94,9 @@ async def paid_tip(runtime: Runtime, box: Sandbox, minor: int, **named: object) 
 async def hear(runtime: Runtime, box: Sandbox, *, now: datetime | None = None) -> None:
     """Every event that the sandbox has, stored and handled; and what else is due."""
     moment = now or runtime.now()
-    notices = [("account", objects.notice(event)) for event in box.events]
+    told = [objects.notice(event) for event in box.events]
+    told += [objects.notice(event, thin=True) for event in box.notifications]
+    notices = [("connect" if one.account else "account", one) for one in told]
     await webhooks.receive(runtime.database, notices, now=moment)
     await worker.drain(runtime, moment)
 

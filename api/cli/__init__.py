@@ -6,6 +6,7 @@ import typer
 
 from api import logs
 from api.cli import (
+    agreements,
     books,
     database,
     demo,
@@ -36,6 +37,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Tend": (doctor.doctor, tickets.admit),
 }
 GROUPS = {
+    "agreements": agreements.app,
     "db": database.app,
     "door": door.app,
     "events": events.app,

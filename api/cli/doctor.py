@@ -21,6 +21,7 @@ from takings import cluster, embedded
 from takings.database import Database
 from takings.errors import TakingsError
 from takings.payments.stripe import Stripe
+from takings.payouts import platform
 
 State = Literal["fine", "unknown", "wrong"]
 SIGNS = {"fine": "[green]✓[/]", "unknown": "[yellow]?[/]", "wrong": "[red]✗[/]"}
@@ -131,6 +132,8 @@ async def _looked_at(settings: Settings) -> AsyncIterator[Diagnosis]:
         ours = loop.in_our_words(error)
         yield Diagnosis("database", "wrong", ours.message, ours.remedy)
     yield await _stripe(settings)
+    if settings.stripe_api_key.get_secret_value():
+        yield await _schedule(settings)
 
 
 async def _guarded(settings: Settings, look: Awaitable[Diagnosis]) -> Diagnosis:
@@ -181,3 +184,16 @@ async def _stripe(settings: Settings) -> Diagnosis:
         except TakingsError as error:
             return Diagnosis("stripe", "wrong", error.message, error.remedy)
     return Diagnosis("stripe", "fine", f"{base or 'Stripe'} answers.")
+
+
+async def _schedule(settings: Settings) -> Diagnosis:
+    """Whether hosts' money could leave for the platform's bank by itself."""
+    key, base = settings.stripe_api_key.get_secret_value(), settings.stripe_api_base
+    async with Stripe(key, base=base) as door:
+        try:
+            await platform.check_schedule(door)
+        except platform.PaidOutBySchedule as error:
+            return Diagnosis("schedule", "wrong", error.message, error.remedy)
+        except TakingsError as error:
+            return Diagnosis("schedule", "unknown", error.message, error.remedy)
+    return Diagnosis("schedule", "fine", "Stripe pays out nothing by itself.")

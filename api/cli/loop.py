@@ -191,10 +191,14 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             yield found
 
 
+def actor() -> str:
+    """Who is at the terminal, as the system says."""
+    return f"cli:{getpass.getuser()}"
+
+
 async def noted(runtime: Runtime, operation: str, target: str) -> None:
-    """Write down what was done from here, and by whom the system says that it was."""
-    actor = f"cli:{getpass.getuser()}"
-    await acts.note(runtime.database, actor, operation, target, now=runtime.now())
+    """Write down what was done from here, and by whom."""
+    await acts.note(runtime.database, actor(), operation, target, now=runtime.now())
 
 
 @asynccontextmanager

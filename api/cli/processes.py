@@ -1,10 +1,12 @@
 """What runs until it is told to stop: the service, its worker, the sandbox."""
 
+import asyncio
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
+import structlog
 import typer
 
 from api import serving
@@ -14,8 +16,13 @@ from api.runtime import Runtime, secrets
 from api.settings import HIGHEST_PORT, Settings, current, variable
 from sandbox import __main__ as stand_in
 from sandbox.serving import LOOPBACK, ListenError
-from takings.errors import Invalid
+from takings.errors import Invalid, TakingsError
 from takings.payments import stripe
+from takings.payouts import platform
+
+log = structlog.get_logger()
+
+PATIENCE_S = 5.0
 
 Host = Annotated[str | None, typer.Option(help="where to listen, else TAKINGS_HOST")]
 Port = Annotated[
@@ -50,7 +57,19 @@ async def _keyed(*endpoints: str) -> AsyncIterator[Runtime]:
     for endpoint in endpoints:
         signed(settings, endpoint)
     async with loop.running(settings) as runtime:
+        await _hosts_money_stays(runtime)
         yield runtime
+
+
+async def _hosts_money_stays(runtime: Runtime) -> None:
+    """Raise PaidOutBySchedule where Stripe says so; if it does not answer soon, we start."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await platform.check_schedule(runtime.stripe)
+    except platform.PaidOutBySchedule:
+        raise
+    except (TakingsError, TimeoutError) as error:
+        log.warning("payout_schedule_not_known", why=str(error))
 
 
 def signed(settings: Settings, endpoint: str) -> None:

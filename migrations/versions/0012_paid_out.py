@@ -49,11 +49,12 @@ CREATE INDEX cash_transfer_reversals_idx ON cash (created_at)
 # Who serves may not write balances, so it cannot lock them either, but by this: a payout is of
 # what stays as it is until the payout is written.
 BALANCES = """
-CREATE FUNCTION lock_balances(names text[]) RETURNS SETOF bigint LANGUAGE sql
+CREATE FUNCTION lock_balances(names text[]) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT b.account_id FROM accounts a JOIN balances b ON b.account_id = a.id
-   WHERE a.name = ANY(names) ORDER BY b.account_id, b.slot FOR NO KEY UPDATE OF b
-$$;
+BEGIN
+  PERFORM FROM accounts a JOIN balances b ON b.account_id = a.id
+    WHERE a.name = ANY(names) ORDER BY b.account_id, b.slot FOR NO KEY UPDATE OF b;
+END $$;
 REVOKE ALL ON FUNCTION lock_balances FROM public;
 """
 

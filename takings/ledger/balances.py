@@ -95,13 +95,12 @@ async def effective(
     return Money(rows[0].minor if rows else 0, currency)
 
 
-async def lock(session: AsyncSession, names: Sequence[str]) -> Sequence[int]:
-    """The ids of these accounts, in all currencies; nobody posts on them until we have committed.
+async def lock(session: AsyncSession, names: Sequence[str]) -> None:
+    """Nobody posts on these accounts, in any currency, until we have committed.
 
     Locked in the order in which the journal locks them; what they hold is to be read afterwards.
     """
-    rows = await fetch(session, "SELECT * FROM lock_balances($1) AS id", list(names))
-    return [row.id for row in rows]
+    await fetch(session, "SELECT lock_balances($1)", list(names))
 
 
 async def trial(session: AsyncSession, *, zeros: bool = False) -> Sequence[Line]:

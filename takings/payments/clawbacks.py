@@ -111,7 +111,7 @@ async def _line(
     before, whole = sum(row.taken for row in rows), sum(row.credited for row in rows)
     postings: list[Posting] = []
     moved: list[tuple[int, ...]] = []
-    counted: list[tuple[str, int]] = []
+    counts: list[tuple[str, int]] = []
     for row, part, ice in zip(rows, taken, frozen, strict=True):
         take = part - row.taken
         if row.host_id is None or accounts.is_parked(row.account):
@@ -126,12 +126,12 @@ async def _line(
         drawers = [moves.get(drawer, 0) for drawer in ("held", "reserved", "rolling")]
         moved.append((row.position, take, *drawers))
         if row.host_id is not None:
-            gone = _share(row.gross, before, whole) - _share(row.gross, total, whole)
-            counted.append((row.host_id, gone))
+            gone = counted(row.gross, total, whole) - counted(row.gross, before, whole)
+            counts.append((row.host_id, gone))
     if any(any(one[1:]) for one in moved):
         await fetch(session, MOVE, line.id, *columns(moved))
-    if any(gone for _, gone in counted):
-        await fetch(session, UNCOUNT, *columns(sorted(counted)), line.currency)
+    if any(gone for _, gone in counts):
+        await fetch(session, UNCOUNT, *columns(sorted(counts)), line.currency)
     return tuple(postings)
 
 
@@ -192,9 +192,9 @@ def _rank(row: Any, *, keep_fees: bool) -> int:
     return LAST if keep_fees and row.account == accounts.FEES_COVERED else BY_WEIGHT
 
 
-def _share(gross: int, returned: int, whole: int) -> int:
-    """How much of a host's gross share went with what has been returned of the line."""
-    return splits.divide(gross, (returned, whole - returned))[0]
+def counted(gross: int, returned: int, whole: int) -> int:
+    """How much of a host's gross share counts still, when so much of the line has come back."""
+    return gross - splits.divide(gross, (returned, whole - returned))[0]
 
 
 SHORT = """

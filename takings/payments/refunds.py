@@ -131,6 +131,19 @@ async def rest(
     return await _ask(session, refund_id, payment, parts, reason, now) if parts else None
 
 
+async def directed(
+    session: AsyncSession,
+    refund_id: str,
+    payment: Row[Any],
+    parts: Parts,
+    *,
+    payee: str,
+    now: datetime,
+) -> Ask:
+    """Write down a refund of what was parked for a payee; answer what ``carry`` is to carry."""
+    return await _ask(session, refund_id, payment, parts, "unclaimed", now, payee=payee)
+
+
 async def _ask(
     session: AsyncSession,
     refund_id: str,
@@ -138,9 +151,12 @@ async def _ask(
     parts: Parts,
     reason: str,
     now: datetime,
+    *,
+    payee: str | None = None,
 ) -> Ask:
     """Reserve the parts, and write down what is to be asked of Stripe."""
-    amount = await returns.reserve(session, refund_id, payment, parts.items(), reason, now)
+    why = (reason, payee)
+    amount = await returns.reserve(session, refund_id, payment, parts.items(), why, now)
     params = {
         "payment_intent": payment.intent_id,
         "amount": amount.minor,

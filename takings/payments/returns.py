@@ -85,8 +85,8 @@ async def lines_left(session: AsyncSession, payment: Row[Any]) -> Sequence[Row[A
 
 
 INSERT = """
-INSERT INTO refunds (id, payment_id, state, minor, currency, reason, created_at)
-VALUES ($1, $2, 'asked', $3, $4, $5, $6)
+INSERT INTO refunds (id, payment_id, state, minor, currency, reason, payee, created_at)
+VALUES ($1, $2, 'asked', $3, $4, $5, $6, $7)
 """
 
 INSERT_LINES = """
@@ -105,13 +105,16 @@ async def reserve(
     refund_id: str,
     payment: Row[Any],
     parts: Iterable[tuple[str, int]],
-    reason: str,
+    why: tuple[str, str | None],
     now: datetime,
 ) -> Money:
-    """Write down a refund as asked for, and reserve its parts on their lines; answer their sum."""
+    """Write down a refund as asked for, and reserve its parts on their lines; answer their sum.
+
+    ``why`` is its reason, and whose parked share it returns, if it does that.
+    """
     some = [(line, minor) for line, minor in parts if minor]
     amount = Money(sum(minor for _, minor in some), payment.currency)
-    row = (refund_id, payment.id, amount.minor, amount.currency, reason, now)
+    row = (refund_id, payment.id, amount.minor, amount.currency, *why, now)
     await fetch(session, INSERT, *row)
     await fetch(session, INSERT_LINES, refund_id, *allotments.columns(some))
     await fetch(session, RESERVE, refund_id)
@@ -136,12 +139,20 @@ UPDATE refunds SET state = $2, stripe_id = coalesce($3, stripe_id), error = $4,
 """
 
 
+# A parked share that is still here, though it was to go back to the listener, waits on.
+STILL_PARKED = """
+UPDATE allotments a SET parked_until = $2::timestamptz + interval '7 days'
+  FROM lines l WHERE l.payment_id = $1 AND a.line_id = l.id AND a.directed AND a.taken < a.credited
+"""
+
+
 async def refuse(session: AsyncSession, refund_id: str, error: str, now: datetime) -> None:
     """Stripe said no: nothing was booked, and nothing stays reserved."""
     refund = await _locked(session, refund_id)
     if refund.state == "asked":
         await fetch(session, UNRESERVE, refund_id)
         await fetch(session, STATE, refund_id, "refused", None, error, None)
+        await fetch(session, STILL_PARKED, refund.payment_id, now)
     await asks.answered(session, f"refund:{refund_id}", now)
 
 
@@ -164,6 +175,7 @@ async def book(session: AsyncSession, refund_id: str, found: Object, now: dateti
         reason = found.get("failure_reason") or found["status"]
         await fetch(session, STATE, refund_id, "failed", found["id"], reason, at)
         await _post(session, refund, "failed", now, found["id"])
+        await fetch(session, STILL_PARKED, refund.payment_id, now)
 
 
 async def _post(
@@ -211,9 +223,8 @@ async def _known(session: AsyncSession, found: Object, payment_id: str, now: dat
         raise RefundTooLarge(amount=amount, left=left, of=payment_id)
     parts = splits.divide(amount.minor, [line.unreturned for line in lines])
     ids = [line.id for line in lines]
-    await reserve(
-        session, found["id"], payment, zip(ids, parts, strict=True), "made at Stripe", now
-    )
+    why = ("made at Stripe", None)
+    await reserve(session, found["id"], payment, zip(ids, parts, strict=True), why, now)
     return str(found["id"])
 
 

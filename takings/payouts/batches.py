@@ -124,7 +124,8 @@ async def _pay(
     new = [row.id for row in found if row.payable and not row.planned]
     if new:
         await plans.begin(session, new, eve, now)
-    due = await funds.due(session, await funds.lock(session, ids), day)
+    await funds.lock(session, ids)
+    due = await funds.due(session, ids, day)
     names = [records.new_id("po") for _ in due]
     await payouts.write(session, due, names, batch.id, batch.requested_by, approval, now)
     if batch.scheduled:

@@ -49,10 +49,10 @@ SELECT h.id AS host_id, a.id AS account_id, a.currency, -b.minor AS available,
        p.next_on, coalesce((p.minimums ->> a.currency::text)::bigint, 0) AS minimum,
        (SELECT id FROM payouts WHERE host_id = h.id AND currency = a.currency
                                  AND state IN ('waiting', 'sending')) AS under_way
-  FROM unnest($1::bigint[]) AS one (id)
-  JOIN accounts a ON a.id = one.id
+  FROM unnest($1::text[], $5::text[]) AS one (host, account)
+  JOIN accounts a ON a.name = one.account
   JOIN balances b ON b.account_id = a.id AND b.slot = 0
-  JOIN hosts h ON h.id = split_part(a.name, ':', 3)
+  JOIN hosts h ON h.id = one.host
   LEFT JOIN payout_plans p ON p.host_id = h.id
   LEFT JOIN unnest($2::text[], $3::bigint[]) AS s (currency, step) ON s.currency = a.currency
  CROSS JOIN LATERAL (SELECT posted_at FROM postings
@@ -66,24 +66,29 @@ SELECT h.id AS host_id, a.id AS account_id, a.currency, -b.minor AS available,
 DUE = f"SELECT * FROM ({OF}) AS f WHERE why IS NULL ORDER BY account_id"
 
 
-async def lock(session: AsyncSession, host_ids: Collection[str]) -> Sequence[int]:
-    """The accounts of these hosts' available money, which stays what it is until we commit."""
-    return await balances.lock(session, [available(host) for host in host_ids])
-
-
 def available(host_id: str) -> str:
     """The account of what may be paid out."""
     return accounts.of_host(host_id, accounts.OWING)
 
 
-async def of(session: AsyncSession, account_ids: Sequence[int], day: date) -> Sequence[Row[Any]]:
-    """What each account can pay out on a day, and why not."""
-    return await fetch(session, OF, list(account_ids), list(STEPS), list(STEPS.values()), day)
+async def lock(session: AsyncSession, host_ids: Collection[str]) -> None:
+    """Nobody moves what is available to these hosts until we have committed."""
+    await balances.lock(session, [available(host) for host in host_ids])
 
 
-async def due(session: AsyncSession, account_ids: Sequence[int], day: date) -> Sequence[Row[Any]]:
-    """Only those that can be paid out, in the order of the locks."""
-    return await fetch(session, DUE, list(account_ids), list(STEPS), list(STEPS.values()), day)
+async def of(session: AsyncSession, host_ids: Sequence[str], day: date) -> Sequence[Row[Any]]:
+    """What can be paid out to each host in each currency on a day, and why not."""
+    return await fetch(session, OF, *_asked(host_ids, day))
+
+
+async def due(session: AsyncSession, host_ids: Sequence[str], day: date) -> Sequence[Row[Any]]:
+    """Only what can be paid out."""
+    return await fetch(session, DUE, *_asked(host_ids, day))
+
+
+def _asked(host_ids: Sequence[str], day: date) -> tuple[object, ...]:
+    steps = list(STEPS), list(STEPS.values())
+    return list(host_ids), *steps, day, [available(host) for host in host_ids]
 
 
 def moved(payout_id: str, host_id: str, amount: Money, what: str, at: datetime) -> Entry:

@@ -6,9 +6,9 @@ one by themselves (docs/decisions/payout-lines.md).  What a refused payout had t
 cancels out and is not shown.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy.engine import Row
@@ -30,7 +30,7 @@ KINDS: Final[Mapping[str, str]] = {
 """What an entry's kind is called on a payout; what is not named here keeps its name."""
 
 BROUGHT, CARRIED = "brought", "carried"
-"""The lines of what the last payout left, and of what this one leaves: the last two of all."""
+"""The first line, of what the last payout left, and the last one, of what this one leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +53,34 @@ class Line:
     space: str | None = None
 
 
-# The cursor is an entry's posting: by its time and number one is back in the index at once.
-PAGE = """
+# By its time and its number one is back at a posting in the index at once.
+RANGE = """
+       p.account_id = $1 AND p.slot = 0
+   AND p.posted_at >= $2 AND p.posted_at <= $4 AND p.seq > $3 AND p.seq <= $5
+   AND (p.posted_at, p.seq) > ($2, $3)
+   AND e.kind NOT IN ('payout_requested', 'payout_refused')
+"""
+
+PAGE = f"""
 SELECT p.entry_id, p.n, p.minor, p.happened_at, e.kind, e.subject, p.line, l.payment_id,
        l.kind AS of, l.subject AS about, l.space_id
   FROM postings p
   JOIN entries e ON e.id = p.entry_id AND e.posted_at = p.posted_at
   LEFT JOIN lines l ON l.id = p.line
- WHERE p.account_id = $1 AND p.slot = 0
-   AND p.posted_at >= $2 AND p.posted_at <= $3 AND p.seq > $4 AND p.seq <= $5
-   AND (p.posted_at, p.seq) > ($2, $4)
-   AND e.kind NOT IN ('payout_requested', 'payout_refused')
+ WHERE {RANGE}
  ORDER BY p.posted_at, p.seq LIMIT $6
 """
 
-AT = """
-SELECT posted_at, seq FROM postings WHERE entry_id = $1 AND n = $2 AND account_id = $3
-"""
-
-KINDS_OF = """
+BY_KIND = f"""
 SELECT e.kind, -sum(p.minor)::bigint AS minor
   FROM postings p JOIN entries e ON e.id = p.entry_id AND e.posted_at = p.posted_at
- WHERE p.account_id = $1 AND p.slot = 0
-   AND p.posted_at >= $2 AND p.posted_at <= $3 AND p.seq > $4 AND p.seq <= $5
-   AND e.kind NOT IN ('payout_requested', 'payout_refused')
- GROUP BY e.kind ORDER BY min(p.seq)
+ WHERE {RANGE}
+ GROUP BY e.kind ORDER BY min(p.posted_at), e.kind
 """
 
-BEGINNING = datetime.min
+AT = "SELECT posted_at, seq FROM postings WHERE entry_id = $1 AND n = $2 AND account_id = $3"
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def of(
@@ -91,12 +91,55 @@ async def of(
     All together sum to the payout.  A page that is not full is the last one.  NotFound where
     ``after`` is none of its lines.
     """
-    ends = [line for line in _ends(payout)]
-    names = [line.id for line in ends]
-    if after in names:
-        return ends[names.index(after) + 1 :][:limit]
+    if after == CARRIED:
+        return []
+    head = _end(payout, BROUGHT, payout.brought) if after is None else ()
     at, seq = await _place(session, payout, after)
-    rows = await fetch(
-        session, PAGE, payout.account_id, at, payout.upto_at, seq, payout.upto_seq, limit
+    upto = payout.upto_at, payout.upto_seq
+    rows = await fetch(session, PAGE, payout.account_id, at, seq, *upto, limit)
+    tail = _end(payout, CARRIED, -payout.carried) if len(rows) < limit else ()
+    return [*head, *(_line(row, payout.currency) for row in rows), *tail][:limit]
+
+
+def _end(payout: Payout, kind: str, minor: int) -> tuple[Line, ...]:
+    return (Line(kind, kind, Money(minor, payout.currency)),) if minor else ()
+
+
+async def _place(session: AsyncSession, payout: Payout, after: str | None) -> tuple[datetime, int]:
+    """After which posting to go on: its time, and its number on the account."""
+    if after is None or after == BROUGHT:
+        return payout.after_at or EPOCH, payout.after_seq
+    entry, _, number = after.rpartition(".")
+    place = (entry, int(number) if number.isdecimal() else 0, payout.account_id)
+    for row in await fetch(session, AT, *place):
+        return row.posted_at, row.seq
+    raise NotFound(kind=f"line of {payout.id}", id=after)
+
+
+def _line(row: Row[Any], currency: str) -> Line:
+    return Line(
+        id=f"{row.entry_id}.{row.n}",
+        kind=KINDS.get(row.kind, row.kind),
+        money=Money(-row.minor, currency),
+        entry=row.entry_id,
+        happened_at=row.happened_at,
+        source=row.subject,
+        payment=row.payment_id,
+        line=row.line,
+        of=row.of,
+        about=row.about,
+        space=row.space_id,
     )
-    return [*(_line(row, payout.currency) for row in rows), *ends][:limit]
+
+
+async def waterfall(session: AsyncSession, payout: Payout) -> dict[str, Money]:
+    """What each kind of line adds to a payout, in all: the sums sum to it."""
+    since = payout.after_at or EPOCH, payout.after_seq
+    upto = payout.upto_at, payout.upto_seq
+    rows = await fetch(session, BY_KIND, payout.account_id, *since, *upto)
+    found = {BROUGHT: Money(payout.brought, payout.currency)}
+    for row in rows:
+        kind = KINDS.get(row.kind, row.kind)
+        found[kind] = found.get(kind, Money(0, payout.currency)) + Money(row.minor, payout.currency)
+    found[CARRIED] = Money(-payout.carried, payout.currency)
+    return {kind: money for kind, money in found.items() if money}

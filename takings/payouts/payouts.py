@@ -112,7 +112,7 @@ async def request(
     money.exponent(currency)
 
     async def step(session: AsyncSession) -> Sequence[str]:
-        ids = await funds.lock(session, [host_id])
+        await funds.lock(session, [host_id])
         known = await session.get(Payout, payout_id)
         if known is not None:
             if (known.host_id, known.currency) != (host_id, currency):
@@ -120,7 +120,7 @@ async def request(
             return []
         await hosts.get(session, host_id)
         await plans.get(session, host_id, now)
-        found = {row.currency: row for row in await funds.of(session, ids, date.max)}
+        found = {row.currency: row for row in await funds.of(session, [host_id], date.max)}
         row = found.get(currency)
         _check(host_id, currency, row)
         return await write(session, [row], [payout_id], None, actor, approval, now)

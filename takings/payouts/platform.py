@@ -71,9 +71,9 @@ class PaidOutBySchedule(Corrupt):
 
 
 async def check_schedule(door: Stripe) -> None:
-    """Nothing happens if Stripe pays nothing out by itself; otherwise PaidOutBySchedule."""
+    """Nothing happens if Stripe pays nothing out by itself, as far as it says; else it raises."""
     interval = await door.payout_interval()
-    if interval != MANUAL:
+    if interval not in (MANUAL, None):
         raise PaidOutBySchedule(interval=interval)
 
 

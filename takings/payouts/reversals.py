@@ -1,7 +1,7 @@
 """Reversals: what was taken of a host after it had gone is asked back of the host's own account.
 
     asked ──► booked       the money is here again, and the host's debt is less by it
-      └─────► refused      the account has not that much: the debt stays, and later earnings repay it
+      └─────► refused      the account is short of it: the debt stays, later earnings repay it
 
 Payments write a recovery where a refund or a dispute left a host in debt (``clawbacks.py``).  It is
 looked at once: the debt that there is then, as far as that recovery made it, is asked back of the
@@ -104,9 +104,7 @@ async def _look_at_one(session: AsyncSession, now: datetime) -> bool:
     return False
 
 
-async def _ask(
-    session: AsyncSession, taken: Sequence[Row[Any]], cause: str, now: datetime
-) -> None:
+async def _ask(session: AsyncSession, taken: Sequence[Row[Any]], cause: str, now: datetime) -> None:
     ids = [new_id("rev") for _ in taken]
     columns = [row.id for row in taken], [row.minor for row in taken]
     await fetch(session, INSERT, ids, *columns, cause, now)
@@ -209,7 +207,7 @@ SELECT t.id FROM transfers t
 
 
 async def _heard(session: AsyncSession, line: Row[Any], now: datetime) -> int:
-    """Book a reversal that was made at Stripe without us, as its cash line says; 1 if it was new."""
+    """Book a reversal that was made at Stripe without us, as its cash line says; 1 if new."""
     await funds.lock(session, [line.host_id])
     if not await fetch(session, STILL, line.transfer_id, line.source):
         return 0

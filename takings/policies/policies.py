@@ -1,5 +1,6 @@
 """Policies in the database: a version is written once, and every line names its own."""
 
+import json
 from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -8,7 +9,7 @@ from sqlalchemy import desc
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from takings.database import Database
+from takings.database import Database, fetch
 from takings.errors import Conflict, NotFound, Refused
 from takings.policies.presets import PRESETS
 from takings.policies.rules import Policy
@@ -41,21 +42,24 @@ def check_kept(policy: Policy) -> None:
             raise RuleNotKept(name=policy.name, rule=rule)
 
 
+# Whoever comes second at the same moment sees what the first one wrote.
+WRITE = """
+INSERT INTO policies (name, version, rules, created_at) VALUES ($1, $2, $3::text::jsonb, $4)
+ON CONFLICT (name, version) DO NOTHING
+"""
+
+
 async def publish(database: Database, policy: Policy, *, now: datetime) -> None:
-    """Write a version of a policy; writing the same again changes nothing."""
+    """Write a version of a policy; writing the same again changes nothing.
+
+    Raises PolicyDiffers.
+    """
 
     async def step(session: AsyncSession) -> None:
-        stored = await session.get(StoredPolicy, (policy.name, policy.version))
-        if stored is None:
-            session.add(
-                StoredPolicy(
-                    name=policy.name,
-                    version=policy.version,
-                    rules=policy.to_dict(),
-                    created_at=now,
-                )
-            )
-        elif Policy.from_dict(stored.rules) != policy:
+        text = json.dumps(policy.to_dict())
+        await fetch(session, WRITE, policy.name, policy.version, text, now)
+        stored = await session.get_one(StoredPolicy, (policy.name, policy.version))
+        if Policy.from_dict(stored.rules) != policy:
             raise PolicyDiffers(name=policy.name, version=policy.version)
 
     await database.run(step)

@@ -80,7 +80,7 @@ async def test_nothing_is_sold_before_every_payee_has_signed_and_nothing_written
         await sale()
 
 
-async def test_control_unless_one_looks_it_is_sold_and_the_books_check_names_it(
+async def test_control_without_the_look_the_database_has_to_refuse(
     runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await planned(runtime.database)
@@ -89,8 +89,18 @@ async def test_control_unless_one_looks_it_is_sold_and_the_books_check_names_it(
         return 1
 
     monkeypatch.setattr(agreements, "in_force", whatever)
+    assert (await refusal(stories.tip(runtime, 500))).code == "law_broken"
+    assert box.calls("POST", "/v1/payment_intents") == []
+
+
+async def test_control_without_its_laws_it_is_sold_and_the_books_check_names_it(
+    runtime: Runtime, fresh: Fresh
+) -> None:
+    await planned(runtime.database)
+    async with books.connected(fresh.owner) as owner:
+        await owner.execute("ALTER TABLE spaces DISABLE TRIGGER signed")
+    await runtime.database.fetch("UPDATE spaces SET agreement_version = 1")
     await stories.tip(runtime, 500)
-    assert len(box.calls("POST", "/v1/payment_intents")) == 1
     assert list(await stories.guilty(runtime.database)) == ["signed"]
 
 

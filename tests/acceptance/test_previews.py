@@ -241,7 +241,9 @@ async def test_where_tips_follow_the_stage_the_preview_is_of_who_is_on_it(
         return {payee.host: payee.first.net.minor for payee in found.payees}
 
     assert await gets(offer) == {"host_ada": 600, "host_bob": 400}  # nobody is on it
+    await stages.join(database, "spc_one", "host_ada", now=now)
     await stages.join(database, "spc_one", "host_bob", now=now)
+    await stages.leave(database, "spc_one", "host_ada", now=now)
     assert await gets(offer) == {"host_bob": 1000}
     assert await gets(replace(offer, kind="ticket")) == {"host_ada": 600, "host_bob": 400}
     found = await preview(database, offer, space="spc_one")

@@ -6,6 +6,11 @@ import stripe
 from sandbox import Sandbox
 from tests.contract.conftest import RECIPIENT, Pay
 
+USE = {
+    "type": "account_onboarding",
+    "account_onboarding": {"refresh_url": "https://example.com/again"},
+}
+
 
 async def test_an_account_is_sent_money_once_its_papers_are_in(
     client: stripe.StripeClient, box: Sandbox, pay: Pay
@@ -96,6 +101,44 @@ async def test_a_hosts_own_payout_is_told_with_its_account(
     assert not (await client.v1.payouts.list_async()).data
     theirs = await client.v1.balance_transactions.list_async(None, options)
     assert [line.net for line in theirs.data] == [-5_000, 5_000]
+
+
+async def test_a_closed_account_is_still_shown_and_can_do_nothing(
+    client: stripe.StripeClient, box: Sandbox, host: str
+) -> None:
+    closed = await client.v2.core.accounts.close_async(host)
+    assert closed.closed
+    assert (await client.v2.core.accounts.retrieve_async(host)).closed
+    assert box.notifications[-1]["type"] == "v2.core.account.closed"
+    assert (await client.v2.core.accounts.list_async()).data == []
+    with pytest.raises(stripe.InvalidRequestError):
+        await client.v2.core.account_links.create_async({"account": host, "use_case": USE})
+    with pytest.raises(stripe.InvalidRequestError) as gone:
+        await client.v1.transfers.create_async(
+            {"amount": 1, "currency": "eur", "destination": host}
+        )
+    assert gone.value.code == "insufficient_capabilities_for_transfer"
+
+
+async def test_an_account_whose_owner_has_left_is_not_shown_any_more(
+    client: stripe.StripeClient, box: Sandbox, host: str
+) -> None:
+    box.deauthorize(host)
+    event = box.events[-1]
+    assert (event["type"], event["account"]) == ("account.application.deauthorized", host)
+    with pytest.raises(stripe.PermissionError) as refused:
+        await client.v2.core.accounts.retrieve_async(host)
+    assert refused.value.error is not None
+    assert refused.value.error.code == "account_invalid"
+    with pytest.raises(stripe.PermissionError):
+        await client.v1.payouts.list_async(None, {"stripe_account": host})
+    assert (await client.v2.core.accounts.list_async()).data == []
+
+
+async def test_a_recipient_has_an_address_to_write_to(client: stripe.StripeClient) -> None:
+    nameless = {name: part for name, part in RECIPIENT.items() if name != "contact_email"}
+    with pytest.raises(stripe.InvalidRequestError, match="contact_email"):
+        await client.v2.core.accounts.create_async(nameless)
 
 
 async def test_large_parts_of_an_account_are_null_until_they_are_asked_for(

@@ -3,12 +3,15 @@
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 
 from api.runtime import Runtime
 from takings.database import Database
 from takings.errors import TakingsError
 from takings.spaces import agreements, hosts, spaces, stages
-from takings.spaces.agreements import Share
+from takings.spaces.agreements import Share, Version
 from tests import stories
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -45,6 +48,24 @@ async def test_of_all_who_sign_at_once_one_is_the_last_and_it_is_in_force(
         assert states.count("proposed") >= len(names) - 1
         version = await database.run(agreements.newest, space)
         assert (version.state, len(version.signatures)) == ("in_force", len(names) + 1)
+
+
+async def test_control_without_the_lock_two_see_the_other_missing_and_it_never_is_in_force(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = await planned(database, "spc_one", many=2)
+    monkeypatch.setattr(agreements, "_locked", spaces.get)
+    both, look = asyncio.Barrier(len(names)), agreements.newest
+
+    async def after_the_other(*args: Any) -> Version:
+        await both.wait()
+        return await look(*args)
+
+    monkeypatch.setattr(agreements, "newest", after_the_other)
+    signs = [agreements.sign(database, "spc_one", 1, name, now=NOW) for name in names]
+    assert [version.state for version in await asyncio.gather(*signs)] == ["proposed"] * 2
+    [version] = await database.run(agreements.every, "spc_one")
+    assert (version.state, version.waiting_for) == ("proposed", ())
 
 
 async def test_a_signature_that_meets_a_change_is_of_the_old_or_refused_never_of_the_new(
