@@ -29,7 +29,7 @@ Expand = Annotated[list[Literal["host"]], Query(alias="expand[]")]
 
 SHARING = (
     *(agreements.SharesDoNotSum, agreements.ShareTooSmall, agreements.PayeeTwice),
-    *(agreements.BadClaim, agreements.NoOthers),
+    agreements.BadClaim,
 )
 SCHEDULING = (BadId, NotFound, spaces.SpaceDiffers, RuleNotKept, NotEligible, *SHARING)
 MOVING = (NotFound, spaces.SpaceCannotMove)

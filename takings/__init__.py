@@ -20,11 +20,11 @@ from takings.errors import (
 from takings.ledger import accounts, balances, checks, journal
 from takings.ledger.entries import Entry, Posting
 from takings.money import Money
-from takings.payments import cash, receipts, refunds, releases, stripe, sweeps, webhooks
+from takings.payments import cash, previews, receipts, refunds, releases, stripe, sweeps, webhooks
 from takings.payments.stripe import Stripe
 from takings.policies.presets import PRESETS
 from takings.policies.rules import Policy, Terms
-from takings.spaces import agreements, hosts
+from takings.spaces import agreements, hosts, stages
 from takings.spaces.agreements import Share
 
 __all__ = [
@@ -59,10 +59,12 @@ __all__ = [
     "money",
     "payments",
     "policies",
+    "previews",
     "receipts",
     "refunds",
     "releases",
     "spaces",
+    "stages",
     "stripe",
     "sweeps",
     "webhooks",

@@ -9,6 +9,7 @@ Largest remainder is not so: by 45/45/10 it makes 2/2/1 of 5, but 3/3/0 of 6.
 import heapq
 from collections.abc import Sequence
 from fractions import Fraction
+from operator import add
 
 from takings.errors import Invalid
 
@@ -79,14 +80,22 @@ def _by_highest_averages(total: int, weights: Sequence[int], whole: int) -> tupl
     return tuple(parts)
 
 
-def clawback(returned: int, weights: Sequence[int], taken: Sequence[int]) -> tuple[int, ...]:
-    """What each must still give so that all together have given ``returned``, the sum until now.
+def clawback(total: int, weights: Sequence[int], ranks: Sequence[int] = ()) -> tuple[int, ...]:
+    """What each has given in all when ``total``, the sum until now, has come back.
 
-    ``weights`` are the amounts credited at first, ``taken`` what each has given already.  A part is
-    negative (given back) when the sum has shrunk: a refund failed, a dispute was won.  When all is
-    returned, each has given exactly what was credited, in whatever pieces and order.
+    ``weights`` are the amounts credited at first.  Who is of a lower rank gives first; within one
+    rank all give by weight.  What somebody still gives, or is given back when the sum has shrunk,
+    is the difference to what they gave before: so when all has come back, each has given exactly
+    what was credited, in whatever pieces and order.
     """
-    paid = sum(weights)
-    if not 0 <= returned <= paid:
-        raise ReturnedTooMuch(returned=returned, paid=paid)
-    return tuple(due - gone for due, gone in zip(divide(returned, weights), taken, strict=True))
+    whole = sum(weights)
+    if not 0 <= total <= whole:
+        raise ReturnedTooMuch(returned=total, paid=whole)
+    places = list(ranks) or [0] * len(weights)
+    given = (0,) * len(weights)
+    for rank in sorted(set(places)):
+        mine = [weight if its == rank else 0 for weight, its in zip(weights, places, strict=True)]
+        part = min(total, sum(mine))
+        total -= part
+        given = tuple(map(add, given, divide(part, mine)))
+    return given

@@ -241,8 +241,8 @@ async def receiving(session: AsyncSession, space_id: str) -> tuple[Space, Policy
     space = await spaces.get(session, space_id)
     if space.state != "live":
         raise SpaceNotLive(id=space.id, state=space.state)
-    agreement = await agreements.in_force(session, space)
-    return space, await policies.get(session, space.policy, space.policy_version), agreement
+    policy = await policies.get(session, space.policy, space.policy_version)
+    return space, policy, await agreements.in_force(session, space)
 
 
 CLAIM = """

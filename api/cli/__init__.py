@@ -15,6 +15,7 @@ from api.cli import (
     events,
     keys,
     people,
+    previews,
     processes,
     seals,
     tickets,
@@ -33,6 +34,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (
         *(books.trial_balance, books.balance, books.entries, verification.verify),
         *(people.hosts, people.spaces, tickets.runs, tickets.quota, tickets.tickets),
+        previews.preview,
     ),
     "Tend": (doctor.doctor, tickets.admit),
 }

@@ -106,9 +106,11 @@ async def _line(
 ) -> tuple[Posting, ...]:
     """Take of one line until ``total`` has come back, and reserve what reaches beyond."""
     rows = await fetch(session, SHARES, line.id)
-    taken = _parts(rows, total, keep_fees=line.keep_fees)
-    frozen = _parts(rows, reach, keep_fees=line.keep_fees)
-    before, whole = sum(row.taken for row in rows), sum(row.credited for row in rows)
+    weights = [row.credited for row in rows]
+    ranks = [_rank(row, keep_fees=line.keep_fees) for row in rows]
+    taken = splits.clawback(total, weights, ranks)
+    frozen = splits.clawback(reach, weights, ranks)
+    before, whole = sum(row.taken for row in rows), sum(weights)
     postings: list[Posting] = []
     moved: list[tuple[int, ...]] = []
     counts: list[tuple[str, int]] = []
@@ -166,27 +168,11 @@ def _of_the_platform(row: Row[Any], take: int) -> int:
     return take if at_home else 0
 
 
-def _parts(rows: Sequence[Any], total: int, *, keep_fees: bool) -> list[int]:
-    """What each has given when ``total`` has come back: by weight, but for the first and the last.
+def _rank(row: Row[Any], *, keep_fees: bool) -> int:
+    """When a share gives: first what is directed to the listener, last a covered card fee.
 
-    First what is directed to the listener; last, with ``keep_fees``, the covered card fee: that the
-    listener bears in a refund of ours, but one made at Stripe, or the bank, may return it.
+    The listener bears that in a refund of ours, but one made at Stripe, or the bank, may return it.
     """
-    whole = sum(row.credited for row in rows)
-    if not 0 <= total <= whole:
-        raise splits.ReturnedTooMuch(returned=total, paid=whole)
-    ranks = [_rank(row, keep_fees=keep_fees) for row in rows]
-    given = [0] * len(rows)
-    for rank in (FIRST, BY_WEIGHT, LAST):
-        weights = [row.credited if its == rank else 0 for row, its in zip(rows, ranks, strict=True)]
-        some = min(total, sum(weights))
-        total -= some
-        parts = splits.divide(some, weights)
-        given = [one + part for one, part in zip(given, parts, strict=True)]
-    return given
-
-
-def _rank(row: Any, *, keep_fees: bool) -> int:
     if row.directed:
         return FIRST
     return LAST if keep_fees and row.account == accounts.FEES_COVERED else BY_WEIGHT

@@ -131,9 +131,6 @@ async def pay_out(
         return found
 
 
-# One after the other: of two who looked at once, both would find the same money.
-LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('platform_payouts', 0))"
-
 INSERT = """
 INSERT INTO bank_payouts (id, minor, currency, status, created_at, updated_at)
 VALUES ($1, $2, $3, 'asked', $4, $4)
@@ -144,7 +141,6 @@ async def _write(
     session: AsyncSession, payout_id: str, currency: str, amount: Money | None, now: datetime
 ) -> Ask | None:
     """The first step: all that can be refused is refused here."""
-    await fetch(session, LOCK)
     known = await session.get(BankPayout, payout_id)
     if known is not None:
         same = amount is None or amount == Money(known.minor, known.currency)
@@ -152,13 +148,15 @@ async def _write(
             raise PlatformPayoutDiffers(id=payout_id)
         return None
     left = await own(session, currency)
-    most = Money(left.minor - left.minor % money.payout_step(currency), currency)
-    wanted = most if amount is None else amount
-    if wanted > most or most.minor <= 0:
-        raise PlatformHasNotThatMuch(own=left)
-    if wanted.minor <= 0:
-        raise PlatformPayoutOfNothing(amount=wanted)
+    rounded = Money(left.minor - left.minor % money.payout_step(currency), currency)
+    wanted = rounded if amount is None else amount
+    if amount is not None and amount.minor <= 0:
+        raise PlatformPayoutOfNothing(amount=amount)
     await fetch(session, INSERT, payout_id, wanted.minor, currency, now)
+    # Only now nobody else is paying out: what was left before may have gone since.
+    left = await own(session, currency)
+    if wanted > left or wanted.minor <= 0:
+        raise PlatformHasNotThatMuch(own=left)
     params = {
         "amount": wanted.minor,
         "currency": currency,

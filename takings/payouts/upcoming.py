@@ -33,15 +33,15 @@ class Upcoming:
 # The rooms that a host has a share of, their payments that nothing released, the host's parts.
 COMING = """
 SELECT l.currency, sum(a.held)::bigint AS minor
-  FROM (SELECT coalesce($2::date::timestamp AT TIME ZONE zone, $3) AS at FROM books) AS then
+  FROM (SELECT coalesce($2::date::timestamp AT TIME ZONE zone, $3) AS at FROM books) AS day
  CROSS JOIN (SELECT DISTINCT space_id FROM shares WHERE host_id = $1) r
   JOIN spaces s ON s.id = r.space_id
   JOIN payments p ON p.space_id = s.id AND p.state = 'paid' AND p.released_at IS NULL
-                 AND s.ended_at + p.release_days * interval '1 day' <= then.at
+                 AND s.ended_at + p.release_days * interval '1 day' <= day.at
   JOIN lines l ON l.payment_id = p.id
   JOIN allotments a ON a.line_id = l.id AND a.host_id = $1 AND a.held > 0
  WHERE EXISTS (SELECT FROM cash c WHERE c.subject = p.id AND c.category = 'charge'
-                                    AND c.available_on <= then.at)
+                                    AND c.available_on <= day.at)
  GROUP BY l.currency
 """
 

@@ -20,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings import editions
 from takings.database import Database, fetch
 from takings.errors import Conflict, Invalid, NotFound
-from takings.spaces import hosts, tables
+from takings.spaces import hosts, locking, tables
 
 ALL = 10_000
 CLAIM_DAYS_MAX = 3650
@@ -58,18 +58,9 @@ class PayeeTwice(Invalid):
 
 
 class BadClaim(Invalid):
-    """The share of {host} cannot wait {days} days to be claimed.
+    """The share of {host} cannot wait to be claimed: {problem}.
 
-    Name a whole number of days from 1 to 3650.
-    """
-
-    param = "shares"
-
-
-class NoOthers(Invalid):
-    """The share of {host} would go to the others if nobody claims it, and there are none for sure.
-
-    Give a share to somebody who need not claim it, or let it go back to the listener.
+    Name 1 to 3650 days; and where it would go to the others, give somebody a share without a claim.
     """
 
     param = "shares"
@@ -163,7 +154,7 @@ def check(shares: Sequence[Share]) -> None:
         if share.weight < 1:
             raise ShareTooSmall(host=share.host, weight=share.weight)
         if share.claim is not None and not 1 <= share.claim.days <= CLAIM_DAYS_MAX:
-            raise BadClaim(host=share.host, days=share.claim.days)
+            raise BadClaim(host=share.host, problem=f"{share.claim.days} days are no time for it")
     total = sum(share.weight for share in shares)
     if total != ALL:
         raise SharesDoNotSum(total=total)
@@ -171,10 +162,10 @@ def check(shares: Sequence[Share]) -> None:
     for payee in payees:
         if payees.count(payee) > 1:
             raise PayeeTwice(host=payee)
-    if all(share.claim is not None for share in shares):
-        for share in shares:
-            if share.claim is not None and share.claim.unclaimed == "others":
-                raise NoOthers(host=share.host)
+    claims = {share.host: share.claim for share in shares if share.claim is not None}
+    others = [host for host, claim in claims.items() if claim.unclaimed == "others"]
+    if others and len(claims) == len(shares):
+        raise BadClaim(host=others[0], problem="there are no others for sure")
 
 
 EVERY = """
@@ -210,7 +201,7 @@ def _version(space_id: str, rows: Sequence[Row[Any]]) -> Version:
         space=space_id,
         number=first.version,
         tips=first.tips,
-        shares=tuple(_share(row) for row in rows),
+        shares=tuple(Share(row.host_id, row.weight, _claim(row)) for row in rows),
         signatures=tuple(Signature(row.host_id, row.actor, row.host_signed_at) for row in signed),
         state=first.state,
         created_at=first.created_at,
@@ -218,9 +209,8 @@ def _version(space_id: str, rows: Sequence[Row[Any]]) -> Version:
     )
 
 
-def _share(row: Row[Any]) -> Share:
-    claim = None if row.claim_days is None else Claim(row.claim_days, row.unclaimed)
-    return Share(row.host_id, row.weight, claim)
+def _claim(row: Row[Any]) -> Claim | None:
+    return None if row.claim_days is None else Claim(row.claim_days, row.unclaimed)
 
 
 async def in_force(session: AsyncSession, space: tables.Space) -> int:
@@ -285,7 +275,7 @@ async def amend(
     """
 
     async def step(session: AsyncSession) -> Version:
-        space = await _locked(session, space_id)
+        space = await locking.space(session, space_id)
         known = await newest(session, space_id)
         rule = tips or known.tips
         if (known.shares, known.tips) == (tuple(changed), rule):
@@ -311,7 +301,9 @@ async def sign(
     """
 
     async def step(session: AsyncSession) -> Version:
-        return await agree(session, await _locked(session, space_id), number, host, actor, now)
+        return await agree(
+            session, await locking.space(session, space_id), number, host, actor, now
+        )
 
     return await database.run(step)
 
@@ -349,11 +341,3 @@ async def _looked_at(session: AsyncSession, space: tables.Space, now: datetime) 
     space.agreement_version = version.number
     await session.flush()
     return replace(version, state="in_force", signed_at=now)
-
-
-async def _locked(session: AsyncSession, space_id: str) -> tables.Space:
-    """The Space, whose agreement nobody else changes now; tips go on."""
-    space = await session.get(tables.Space, space_id, with_for_update={"key_share": True})
-    if space is None:
-        raise NotFound(kind="space", id=space_id)
-    return space

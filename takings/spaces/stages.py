@@ -10,9 +10,9 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.database import Database, fetch
-from takings.errors import Conflict, NotFound
-from takings.spaces import hosts
-from takings.spaces.tables import Space, Speaker
+from takings.errors import Conflict
+from takings.spaces import hosts, locking
+from takings.spaces.tables import Speaker
 
 
 class StageClosed(Conflict):
@@ -36,7 +36,7 @@ async def join(database: Database, space_id: str, host: str, *, now: datetime) -
     """
 
     async def step(session: AsyncSession) -> list[Speaker]:
-        space = await _locked(session, space_id)
+        space = await locking.space(session, space_id)
         if space.state != "live":
             raise StageClosed(id=space_id, state=space.state)
         await hosts.get(session, host)
@@ -61,7 +61,7 @@ async def leave(database: Database, space_id: str, host: str, *, now: datetime) 
     """
 
     async def step(session: AsyncSession) -> list[Speaker]:
-        await _locked(session, space_id)
+        await locking.space(session, space_id)
         await hosts.get(session, host)
         await fetch(session, LEAVE, space_id, host, now)
         return await log(session, space_id)
@@ -89,11 +89,3 @@ async def log(session: AsyncSession, space_id: str) -> list[Speaker]:
         .execution_options(populate_existing=True)
     )
     return list(found)
-
-
-async def _locked(session: AsyncSession, space_id: str) -> Space:
-    """The Space, which nobody ends meanwhile, and on whose stage nobody else moves; tips go on."""
-    space = await session.get(Space, space_id, with_for_update={"key_share": True})
-    if space is None:
-        raise NotFound(kind="space", id=space_id)
-    return space

@@ -220,7 +220,7 @@ async def test_nobody_waits_for_a_charity_that_may_sign_all_the_same(database: D
     [
         (Share("host_choir", 10_000, Claim(0, "listener")), "bad_claim"),
         (Share("host_choir", 10_000, Claim(3651, "listener")), "bad_claim"),
-        (Share("host_choir", 10_000, Claim(30, "others")), "no_others"),
+        (Share("host_choir", 10_000, Claim(30, "others")), "bad_claim"),
     ],
 )
 async def test_a_claim_has_its_days_and_others_to_go_to(

@@ -35,8 +35,8 @@ ROOT = Path(__file__).parent.parent.parent
 NAMES = """
 PRESETS Conflict Corrupt Database Entry FeeSchedule Invalid Money NotFound Policy Posting Refused
 Share Stripe TakingsError Terms Tier Unavailable accounts agreements balances books cash checks
-database embedded hosts journal money payments policies receipts refunds releases spaces stripe
-sweeps webhooks
+database embedded hosts journal money payments policies previews receipts refunds releases spaces
+stages stripe sweeps webhooks
 """
 TICKETING = """
 CHECKS admissions calendars cancellations codes comps door_keys doors holds passes pools purchases

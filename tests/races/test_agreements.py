@@ -10,7 +10,7 @@ import pytest
 from api.runtime import Runtime
 from takings.database import Database
 from takings.errors import TakingsError
-from takings.spaces import agreements, hosts, spaces, stages
+from takings.spaces import agreements, hosts, locking, spaces, stages
 from takings.spaces.agreements import Share, Version
 from tests import stories
 
@@ -54,7 +54,7 @@ async def test_control_without_the_lock_two_see_the_other_missing_and_it_never_i
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = await planned(database, "spc_one", many=2)
-    monkeypatch.setattr(agreements, "_locked", spaces.get)
+    monkeypatch.setattr(locking, "space", spaces.get)
     both, look = asyncio.Barrier(len(names)), agreements.newest
 
     async def after_the_other(*args: Any) -> Version:

@@ -1,0 +1,382 @@
+"""Onboarding: one account at Stripe for each host, and its state as Stripe shows it."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from api import worker
+from api.runtime import Runtime
+from sandbox.control import Sandbox
+from takings.database import Database
+from takings.errors import NotFound
+from takings.payments import asks, facts, objects, stripe, webhooks
+from takings.payments.facts import Overtaken, Told
+from takings.payments.stripe import Stripe, StripeAway, StripeRefused
+from takings.payouts import onboarding
+from takings.payouts.onboarding import Link
+from takings.spaces import hosts
+from tests import stories
+from tests.acceptance.test_asks import crash_after
+from tests.conftest import CONNECT_SECRET
+
+PAGES = {"refresh_url": "https://example.com/again", "return_url": "https://example.com/done"}
+ASKED = {"country": "de", "email": "ada@example.com", **PAGES}
+ACCOUNTS = "/v2/core/accounts"
+
+
+@pytest.fixture(autouse=True)
+async def ada(runtime: Runtime) -> None:
+    """Ada is a host."""
+    await hosts.register(runtime.database, "host_ada", "Ada", now=runtime.now())
+
+
+@pytest.fixture
+async def hooked(service: str, box: Sandbox) -> None:
+    """Stripe tells the service of connected accounts, in events and in thin notifications."""
+    where = f"{service}/webhooks/stripe/connect"
+    box.webhook(where, CONNECT_SECRET, connect=True)
+    box.webhook(where, CONNECT_SECRET, thin=True)
+
+
+async def link(runtime: Runtime, **changed: Any) -> Link:
+    """Ada asks for her page."""
+    asked = {**ASKED, "now": runtime.now(), **changed}
+    return await onboarding.link(runtime.database, runtime.stripe, "host_ada", **asked)
+
+
+async def heard(runtime: Runtime, box: Sandbox) -> None:
+    """Everything is delivered to the real endpoint, and handled."""
+    await box.deliver()
+    await worker.drain(runtime, runtime.now())
+
+
+async def capability(database: Database) -> str:
+    """What we think of Ada's account."""
+    rows = await database.fetch("SELECT capability FROM hosts WHERE id = 'host_ada'")
+    return str(rows[0].capability)
+
+
+async def account(database: Database) -> str | None:
+    """Ada's account."""
+    rows = await database.fetch("SELECT stripe_account FROM hosts WHERE id = 'host_ada'")
+    found: str | None = rows[0].stripe_account
+    return found
+
+
+async def statuses(database: Database) -> list[str]:
+    """What became of the events, one of each kind."""
+    rows = await database.fetch("SELECT DISTINCT status FROM events ORDER BY 1")
+    return [row.status for row in rows]
+
+
+async def test_a_host_gets_a_page_and_one_account_however_often_they_ask(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    first, second = await link(runtime), await link(runtime)
+    assert first.account == second.account == await account(runtime.database)
+    assert len(box.calls("POST", ACCOUNTS)) == 1
+    assert first.url.startswith(f"{box.url}/onboard/{first.account}")
+    assert first.expires_at > runtime.now()
+    assert await capability(runtime.database) == "restricted"
+    made = box.calls("POST", ACCOUNTS)[0]
+    assert made.idempotency_key == "account:host_ada"
+    assert orjson.loads(made.body)["metadata"] == {"takings_host": "host_ada"}
+
+
+@pytest.mark.usefixtures("hooked")
+async def test_the_papers_are_handed_in_and_the_host_can_be_paid(
+    runtime: Runtime, box: Sandbox, client: httpx.AsyncClient
+) -> None:
+    answer = await client.post("/v1/hosts/host_ada/onboarding", json=ASKED)
+    assert answer.status_code == 200
+    told = (await client.get("/v1/hosts/host_ada/account")).json()
+    assert (told["capability"], told["due"]) == ("restricted", ["identity.individual.verification"])
+    async with httpx.AsyncClient() as browser:
+        page = await browser.post(answer.json()["url"])
+    assert page.headers["location"] == PAGES["return_url"]
+    await heard(runtime, box)
+    assert await capability(runtime.database) == "active"
+    assert await statuses(runtime.database) == ["done"]
+    told = (await client.get("/v1/hosts/host_ada/account")).json()
+    assert told == {
+        "object": "host_account",
+        "host": "host_ada",
+        "stripe_account": answer.json()["stripe_account"],
+        "capability": "active",
+        "due": [],
+    }
+    rows = await runtime.database.fetch("SELECT DISTINCT endpoint FROM events")
+    assert [row.endpoint for row in rows] == ["connect"]
+    assert await stories.told(runtime.database) == ""
+
+
+@pytest.mark.usefixtures("hooked")
+@pytest.mark.parametrize("status", ["pending", "restricted", "rejected", "unsupported", "active"])
+async def test_whatever_stripe_says_of_an_account_is_what_we_think(
+    runtime: Runtime, box: Sandbox, status: str
+) -> None:
+    found = await link(runtime)
+    box.capability(found.account, status)
+    await heard(runtime, box)
+    assert await capability(runtime.database) == status
+
+
+def test_what_stripe_may_say_next_year_counts_as_restricted() -> None:
+    transfers = {"stripe_transfers": {"status": "a_word_of_next_year"}}
+    shown = {
+        "closed": False,
+        "configuration": {"recipient": {"capabilities": {"stripe_balance": transfers}}},
+    }
+    assert onboarding.capability(shown, "active") == "restricted"
+    assert onboarding.capability({"closed": False, "configuration": None}, "active") == "restricted"
+    assert onboarding.capability(None, "active") == "restricted"
+    assert onboarding.capability({"closed": True}, "active") == "closed"
+    assert onboarding.capability(None, "closed") == "closed"
+
+
+@pytest.mark.usefixtures("hooked")
+async def test_a_closed_account_is_followed_by_a_new_one(runtime: Runtime, box: Sandbox) -> None:
+    first = await link(runtime)
+    box.capability(first.account)
+    box.close_account(first.account)
+    await heard(runtime, box)
+    assert await capability(runtime.database) == "closed"
+    second = await link(runtime)
+    assert second.account != first.account
+    assert [call.idempotency_key for call in box.calls("POST", ACCOUNTS)] == [
+        "account:host_ada",
+        "account:host_ada:2",
+    ]
+    box.capability(second.account)
+    await heard(runtime, box)
+    assert await capability(runtime.database) == "active"
+
+
+async def test_a_host_who_comes_back_is_not_sent_to_an_account_that_was_closed_meanwhile(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    first = await link(runtime)
+    box.close_account(first.account)  # and no event has come
+    assert (await link(runtime)).account != first.account
+
+
+@pytest.mark.usefixtures("hooked")
+async def test_an_account_whose_owner_left_the_platform_is_closed_to_us(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    first = await link(runtime)
+    box.capability(first.account)
+    await heard(runtime, box)
+    box.deauthorize(first.account)
+    await heard(runtime, box)
+    assert await capability(runtime.database) == "closed"
+    assert (await link(runtime)).account != first.account
+
+
+async def test_an_account_that_is_not_shown_to_us_is_only_restricted(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    found = await link(runtime)
+    box.capability(found.account)
+    await onboarding.sweep(runtime.database, runtime.stripe, now=runtime.now())
+    assert await capability(runtime.database) == "active"
+    box.state.get("account", found.account)["deauthorized"] = True  # or it is the wrong key
+    await onboarding.sweep(runtime.database, runtime.stripe, now=runtime.now())
+    assert await capability(runtime.database) == "restricted"
+    box.state.get("account", found.account)["deauthorized"] = False
+    await onboarding.sweep(runtime.database, runtime.stripe, now=runtime.now())
+    assert await capability(runtime.database) == "active"
+
+
+async def test_the_sweep_goes_round_all_accounts(runtime: Runtime, box: Sandbox) -> None:
+    for name in ("bob", "cyd", "dee"):
+        await hosts.register(runtime.database, f"host_{name}", name, now=runtime.now())
+        await onboarding.link(
+            runtime.database, runtime.stripe, f"host_{name}", **ASKED, now=runtime.now()
+        )
+    for row in box.state.table("account").rows:
+        row["status"] = "active"  # nobody tells us
+    looked = [
+        await onboarding.sweep(runtime.database, runtime.stripe, now=runtime.now(), most=2)
+        for _ in range(3)
+    ]
+    assert looked == [2, 1, 2]
+    rows = await runtime.database.fetch("SELECT capability FROM hosts WHERE id <> 'host_ada'")
+    assert [row.capability for row in rows] == ["active"] * 3
+
+
+async def test_a_crash_between_the_account_and_our_note_of_it_makes_no_second_one(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        crash_after(dying)
+        with pytest.raises(asyncio.CancelledError):
+            await link(runtime)
+    assert await account(runtime.database) is None
+    with pytest.raises(asks.InFlight):  # it holds the lease
+        await link(runtime)
+    later = stories.later(minutes=2)
+    assert await onboarding.unanswered(runtime.database, runtime.stripe, now=later) == 1
+    assert len(box.state.table("account").rows) == 1
+    assert (await link(runtime)).account == await account(runtime.database)
+
+
+async def test_an_account_whose_key_is_forgotten_is_found_by_its_host(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        crash_after(dying)
+        with pytest.raises(asyncio.CancelledError):
+            await link(runtime)
+    for number in range(45):  # newer ones, over several pages
+        params = {
+            **onboarding._wanted(f"host_{number}", "de", "x@example.com"),  # noqa: SLF001
+        }
+        await runtime.stripe.ask("v2.core.accounts.create", params, f"another {number}")
+    days_later = stories.later(days=2)
+    asked = len(box.calls("POST", ACCOUNTS))
+    await onboarding.unanswered(runtime.database, runtime.stripe, now=days_later)
+    assert len(box.calls("POST", ACCOUNTS)) == asked
+    assert await account(runtime.database) == box.state.table("account").rows[0]["id"]
+
+
+async def test_an_account_that_was_never_made_is_asked_for_anew(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    box.faults.call("timeout_without_effect", ACCOUNTS, times=3)
+    with pytest.raises(StripeAway):
+        await link(runtime)
+    days_later = stories.later(days=2)
+    with pytest.raises(asks.InFlight):
+        await link(runtime, now=days_later)
+    assert (await link(runtime, now=days_later)).account == await account(runtime.database)
+    assert box.calls("POST", ACCOUNTS)[-1].idempotency_key == "account:host_ada:2"
+
+
+async def test_what_stripe_refuses_can_be_put_right(runtime: Runtime, box: Sandbox) -> None:
+    with pytest.raises(StripeRefused):
+        await link(runtime, email="")
+    assert await account(runtime.database) is None
+    assert (await link(runtime)).account == await account(runtime.database)
+    assert len(box.state.table("account").rows) == 1
+
+
+async def test_what_a_host_told_stripe_is_not_kept_here(runtime: Runtime) -> None:
+    await link(runtime)
+    rows = await runtime.database.fetch("SELECT params::text AS params FROM asks")
+    assert "ada@example.com" not in rows[0].params
+
+
+@pytest.mark.parametrize("country", ["", "d", "deu", "d1", "ü"])
+async def test_a_country_has_two_letters(runtime: Runtime, box: Sandbox, country: str) -> None:
+    with pytest.raises(onboarding.BadCountry):
+        await link(runtime, country=country)
+    assert not box.requests
+
+
+async def test_nobody_gets_a_page_for_a_host_who_is_not_there(runtime: Runtime) -> None:
+    with pytest.raises(NotFound):
+        await onboarding.link(
+            runtime.database, runtime.stripe, "host_nobody", **ASKED, now=runtime.now()
+        )
+
+
+@pytest.mark.usefixtures("hooked")
+async def test_what_is_told_of_nobodys_account_is_parked_until_it_is_somebodys(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        crash_after(dying)
+        with pytest.raises(asyncio.CancelledError):
+            await link(runtime)
+    stranger = onboarding._wanted("host_of_another_platform", "de", "x@example.com")  # noqa: SLF001
+    await runtime.stripe.ask("v2.core.accounts.create", stranger, "another platform's")
+    ours, theirs = (row["id"] for row in box.state.table("account").rows)
+    await heard(runtime, box)
+    assert await statuses(runtime.database) == ["parked"]
+    box.capability(ours)
+    await heard(runtime, box)
+    await worker.drain(runtime, stories.later(minutes=2))  # the account becomes Ada's
+    await worker.drain(runtime, stories.later(minutes=2))
+    rows = await runtime.database.fetch("SELECT DISTINCT account, status FROM events")
+    assert {(row.account, row.status) for row in rows} == {(ours, "done"), (theirs, "parked")}
+    assert await capability(runtime.database) == "active"
+
+
+@pytest.mark.parametrize("kind", ["account.updated", "capability.updated"])
+async def test_an_event_is_not_believed_but_asked_about(
+    runtime: Runtime, box: Sandbox, kind: str
+) -> None:
+    found = await link(runtime)
+    event = {
+        "id": "evt_claims",
+        "object": "event",
+        "type": kind,
+        "created": box.now,
+        "api_version": stripe.API_VERSION,
+        "account": found.account,
+        "data": {"object": {"object": "account", "capabilities": {"transfers": "active"}}},
+    }
+    told = [("connect", objects.notice(event))]
+    await webhooks.receive(runtime.database, told, now=runtime.now())
+    await worker.drain(runtime, runtime.now())
+    assert await capability(runtime.database) == "restricted"
+    assert await statuses(runtime.database) == ["done"]
+
+
+async def test_of_two_who_look_at_once_the_older_view_is_not_booked_last(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    found = await link(runtime)
+    told = Told("account.updated", runtime.now(), {}, found.account)
+    older = await onboarding.learn(runtime.database, runtime.stripe, told)
+    box.capability(found.account)
+    newer = await onboarding.learn(runtime.database, runtime.stripe, told)
+    await runtime.database.run(onboarding.book, newer, runtime.now())
+    with pytest.raises(Overtaken):
+        await runtime.database.run(onboarding.book, older, runtime.now())
+    assert await capability(runtime.database) == "active"
+
+
+async def test_an_older_view_loses_also_where_the_newer_one_changed_nothing(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    found = await link(runtime)
+    told = Told("account.updated", runtime.now(), {}, found.account)
+    box.capability(found.account)
+    older = await onboarding.learn(runtime.database, runtime.stripe, told)
+    box.capability(found.account, "restricted")
+    newer = await onboarding.learn(runtime.database, runtime.stripe, told)
+    await runtime.database.run(onboarding.book, newer, runtime.now())
+    with pytest.raises(Overtaken):
+        await runtime.database.run(onboarding.book, older, runtime.now())
+    assert await capability(runtime.database) == "restricted"
+
+
+async def test_who_looks_while_somebody_else_does_looks_again(
+    runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await link(runtime)
+    box.capability(found.account)
+    shown, looks = Stripe.account, []
+
+    async def interrupted(self: Stripe, account_id: str) -> Any:
+        answer = await shown(self, account_id)
+        if not looks:
+            box.capability(found.account, "rejected")
+            told = Told("account.updated", runtime.now(), {}, account_id)
+            looks.append(told)
+            view = await onboarding.learn(runtime.database, runtime.stripe, told)
+            await runtime.database.run(onboarding.book, view, runtime.now())
+        return answer
+
+    monkeypatch.setattr(Stripe, "account", interrupted)
+    seen = await onboarding.look(runtime.database, runtime.stripe, "host_ada", now=runtime.now())
+    assert seen.capability == await capability(runtime.database) == "rejected"
+
+
+def test_every_reader_reads_what_no_fact_says() -> None:
+    assert not set(onboarding.READERS) & {*facts.PROOFS, *facts.OVER, *facts.FETCHED}
