@@ -14,6 +14,7 @@ from benchmarks import (
     balances,
     door,
     hot_accounts,
+    payouts,
     posting,
     seals,
     settling,
@@ -39,6 +40,7 @@ BENCHES: dict[str, Bench] = {
     "seals": seals.sealed,
     "settling": settling.settled,
     "tickets": tickets.sold,
+    "payouts": payouts.paid,
 }
 """What is measured, by name."""
 

@@ -118,6 +118,15 @@ def commission(share: int, tiers: Sequence[Tier], counter: int, *, minimum: int 
     return min(share, max(taken, minimum))
 
 
+def alike(tiers: Sequence[Tier], counter: int, share: int) -> int | None:
+    """How many such shares in a row pay the same commission from this counter on; None: no end.
+
+    As many as stay within the tier; or the one alone that ends beyond it.
+    """
+    ahead = [tier.up_to - counter for tier in tiers if tier.up_to and tier.up_to > counter]
+    return max(1, ahead[0] // share) if share and ahead else None
+
+
 def _not_negative(what: str, value: int) -> None:
     if value < 0:
         raise NegativeAmount(what=what, value=value)

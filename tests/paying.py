@@ -13,7 +13,7 @@ from takings.payments import objects, webhooks
 from takings.payouts import lines, onboarding, payouts
 from takings.payouts.tables import Payout
 from takings.policies import policies
-from takings.policies.rules import Policy, Terms
+from takings.policies.rules import Policy, Schedule, Terms
 from takings.records import new_id
 from takings.spaces import spaces
 from tests import stories
@@ -47,16 +47,18 @@ async def evening(
     return [one.payment.id for one in sent]
 
 
-async def world(runtime: Runtime, box: Sandbox) -> str:
+async def world(
+    runtime: Runtime, box: Sandbox, *, schedule: Schedule = "daily", payout_minimum: int = 0
+) -> str:
     """A policy that sells in currencies of every kind; nobody keeps anything of it, nor Stripe."""
     for currency in ELSEWHERE:
         box.fee(currency, basis_points=0, fixed=0)
     free = FeeSchedule(rate_bps=0, fixed=0)
     terms = {
-        currency: Terms(fee=free, minimum=1, maximum=100_000 * unit)
+        currency: Terms(fee=free, minimum=1, maximum=100_000 * unit, payout_minimum=payout_minimum)
         for currency, unit in ELSEWHERE.items()
     }
-    policy = Policy(WORLD, 1, "For tests.", terms, fee_bearer="platform")
+    policy = Policy(WORLD, 1, "For tests.", terms, fee_bearer="platform", payout_schedule=schedule)
     await policies.publish(runtime.database, policy, now=runtime.now())
     return WORLD
 

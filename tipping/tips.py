@@ -333,10 +333,8 @@ async def get(database: Database, tip_id: str) -> Sent:
     """The tip of this id with its payment, or NotFound."""
 
     async def step(session: AsyncSession) -> Sent:
-        found = await session.exec(
-            select(Tip, Payment).where(Tip.payment_id == Payment.id, Tip.id == tip_id)
-        )
-        for tip, payment in found:
+        both = select(Tip, Payment).where(Tip.payment_id == Payment.id, Tip.id == tip_id)
+        for tip, payment in await session.exec(both):
             return Sent(tip, payment)
         raise NotFound(kind="tip", id=tip_id)
 

@@ -107,7 +107,7 @@ async def _line(
     """Take of one line until ``total`` has come back, and reserve what reaches beyond."""
     rows = await fetch(session, SHARES, line.id)
     weights = [row.credited for row in rows]
-    ranks = [_rank(row, keep_fees=line.keep_fees) for row in rows]
+    ranks = [rank(row, keep_fees=line.keep_fees) for row in rows]
     taken = splits.clawback(total, weights, ranks)
     frozen = splits.clawback(reach, weights, ranks)
     before, whole = sum(row.taken for row in rows), sum(weights)
@@ -168,7 +168,7 @@ def _of_the_platform(row: Row[Any], take: int) -> int:
     return take if at_home else 0
 
 
-def _rank(row: Row[Any], *, keep_fees: bool) -> int:
+def rank(row: Row[Any], *, keep_fees: bool) -> int:
     """When a share gives: first what is directed to the listener, last a covered card fee.
 
     The listener bears that in a refund of ours, but one made at Stripe, or the bank, may return it.

@@ -13,7 +13,6 @@ from typing import Final, Literal
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import commission, money, splits
-from takings.commission import Tier
 from takings.database import fetch
 from takings.errors import Invalid, Refused
 from takings.money import Money
@@ -236,17 +235,10 @@ def _line(offer: Offer, policy: Policy, shares: Sequence[Share]) -> Line:
     if offer.channel not in policy.store_fee:
         raise ChannelNotPriced(policy=policy.name, channel=offer.channel)
     web, price = offer.channel == "web", offer.price
-    return Line(
-        id="",
-        payment="",
-        kind=offer.kind,
-        subject="",
-        currency=price.currency,
-        minor=commission.after_store(price.minor, policy.store_fee[offer.channel]),
-        fees_covered=orders.charge(policy, price).minor - price.minor if web else 0,
-        policy=policy,
-        shares=tuple((share.host, share.weight) for share in shares),
-    )
+    left = commission.after_store(price.minor, policy.store_fee[offer.channel])
+    covered = orders.charge(policy, price).minor - price.minor if web else 0
+    pairs = tuple((share.host, share.weight) for share in shares)
+    return Line("", "", offer.kind, "", price.currency, left, covered, policy, pairs)
 
 
 def _commissions(
@@ -263,10 +255,10 @@ def _commissions(
     left = size
     while left:
         stays = [
-            _alike(terms.tiers, counters[host, line.currency], gross)
+            commission.alike(terms.tiers, counters[host, line.currency], gross)
             for (host, _), gross in zip(line.shares, grosses, strict=True)
         ]
-        many = min(left, *stays)
+        many = min(left, *filter(None, stays))
         credited = {a.position: a.credited for a in allotments.divide(line, grosses, counters)}
         kept = [gross - credited.get(n, 0) for n, gross in enumerate(grosses, 1)]
         for n, (host, _) in enumerate(line.shares):
@@ -274,17 +266,6 @@ def _commissions(
             total[n] += many * kept[n]
         first, left = first or kept, left - many
     return first, total
-
-
-def _alike(tiers: Sequence[Tier], counter: int, gross: int) -> int:
-    """How many sales from this counter on pay the same: all within one tier, or one across its end.
-
-    ``MOST`` stands for as many as there are.
-    """
-    for tier in tiers:
-        if gross and tier.up_to is not None and counter < tier.up_to:
-            return max(1, (tier.up_to - counter) // gross)
-    return MOST
 
 
 def _crossings(line: Line, gross: int, counter: int, size: int) -> tuple[Crossing, ...]:

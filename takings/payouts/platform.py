@@ -133,7 +133,7 @@ async def pay_out(
 
 INSERT = """
 INSERT INTO bank_payouts (id, minor, currency, status, created_at, updated_at)
-VALUES ($1, $2, $3, 'asked', $4, $4)
+VALUES ($1, $2, $3, 'asked', $4, $4) ON CONFLICT (id) DO NOTHING RETURNING id
 """
 
 
@@ -152,7 +152,8 @@ async def _write(
     wanted = rounded if amount is None else amount
     if amount is not None and amount.minor <= 0:
         raise PlatformPayoutOfNothing(amount=amount)
-    await fetch(session, INSERT, payout_id, wanted.minor, currency, now)
+    if not await fetch(session, INSERT, payout_id, wanted.minor, currency, now):
+        raise asks.InFlight
     # Only now nobody else is paying out: what was left before may have gone since.
     left = await own(session, currency)
     if wanted > left or wanted.minor <= 0:

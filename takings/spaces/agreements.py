@@ -201,16 +201,15 @@ def _version(space_id: str, rows: Sequence[Row[Any]]) -> Version:
         space=space_id,
         number=first.version,
         tips=first.tips,
-        shares=tuple(Share(row.host_id, row.weight, _claim(row)) for row in rows),
+        shares=tuple(
+            Share(row.host_id, row.weight, row.claim_days and Claim(row.claim_days, row.unclaimed))
+            for row in rows
+        ),
         signatures=tuple(Signature(row.host_id, row.actor, row.host_signed_at) for row in signed),
         state=first.state,
         created_at=first.created_at,
         signed_at=first.signed_at,
     )
-
-
-def _claim(row: Row[Any]) -> Claim | None:
-    return None if row.claim_days is None else Claim(row.claim_days, row.unclaimed)
 
 
 async def in_force(session: AsyncSession, space: tables.Space) -> int:
@@ -246,14 +245,11 @@ async def write(
         raise NotFound(kind="host", id=host)
     session.add(tables.Agreement(space_id=space.id, version=number, tips=tips, created_at=now))
     await session.flush()
-    claims = [share.claim for share in shares]
-    columns = (
-        [share.host for share in shares],
-        [share.weight for share in shares],
-        [claim and claim.days for claim in claims],
-        [claim and claim.unclaimed for claim in claims],
-    )
-    await fetch(session, WRITE, space.id, number, *columns)
+    rows = [
+        (one.host, one.weight, one.claim and one.claim.days, one.claim and one.claim.unclaimed)
+        for one in shares
+    ]
+    await fetch(session, WRITE, space.id, number, *map(list, zip(*rows, strict=True)))
     return await _looked_at(session, space, now)
 
 
@@ -308,6 +304,11 @@ async def sign(
     return await database.run(step)
 
 
+SIGN = """
+INSERT INTO signatures (space_id, version, host_id, actor, signed_at) VALUES ($1, $2, $3, $4, $5)
+"""
+
+
 async def agree(
     session: AsyncSession, space: tables.Space, number: int, host: str, actor: str, now: datetime
 ) -> Version:
@@ -321,12 +322,7 @@ async def agree(
         return known[number]
     if number != max(known):
         raise AgreementSuperseded(space=space.id, version=number, newest=max(known))
-    session.add(
-        tables.Signature(
-            space_id=space.id, version=number, host_id=host, actor=actor, signed_at=now
-        )
-    )
-    await session.flush()
+    await fetch(session, SIGN, space.id, number, host, actor, now)
     return await _looked_at(session, space, now)
 
 

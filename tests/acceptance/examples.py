@@ -15,6 +15,7 @@ import httpx
 from api import keys
 from api.acts import HEADER
 from takings.money import Money
+from takings.policies.presets import PRESETS
 from takings.spaces import hosts, spaces
 from tests import box_office, stories
 from tests.acceptance.world import World
@@ -195,6 +196,8 @@ STEPS: Final = [
 FACTS: Final = {"followers": 1200, "age": 31, "spaces": 4, "spaces_within_days": 30}
 FROM_ZOE: Final = {"space": "spc_one", "listener": "lis_zoe", "currency": "eur"}
 HELD: Final = {"account": "assets:stripe:pending", "currency": "eur"}
+HOUSE: Final = PRESETS["discord-2021"].to_dict() | {"name": "house", "source": "Ours."}
+OFFERED: Final = {"kind": "ticket", "price": 1000, "currency": "eur", "space": "spc_one"}
 TABLED: Final = {"amount": 500, "currency": "eur", "message": "One more!"}
 
 STORY: Final = (
@@ -330,8 +333,10 @@ STORY: Final = (
     ),
     Example("events.one", "/v1/events/evt_one"),
     Example("events.replay", "/v1/events/evt_one/replay"),
+    Example("policies.publish", "/v1/policies", {"rules": HOUSE}),
     Example("policies.every", "/v1/policies"),
-    Example("policies.one", "/v1/policies/discord-2021"),
+    Example("policies.one", "/v1/policies/house"),
+    Example("previews.ask", "/v1/previews", OFFERED),
     Example("acts.newest", "/v1/acts", asked={"operation": "refunds.refund", "limit": 1}),
     Example("keys.revoke", "/v1/keys/key_old/revoke", before=another_key),
     Example("keys.every", "/v1/keys"),

@@ -241,6 +241,17 @@ async def test_many_who_pay_out_at_once_pay_out_no_more_than_there_is(
     assert await stories.guilty(runtime.database) == {}
 
 
+async def test_the_same_asked_for_many_times_at_once_is_one_payout(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    every = [pay_out(runtime, minor=300) for _ in range(6)]
+    answers = await asyncio.gather(*every, return_exceptions=True)
+    told = {type(answer) for answer in answers if isinstance(answer, Exception)}
+    assert told <= {asks.InFlight}
+    assert [row["amount"] for row in box.state.table("payout").rows] == [300]
+    assert (await pay_out(runtime, minor=300)).status == "pending"
+
+
 async def test_what_has_left_for_a_host_is_not_there_though_its_cash_is_not_booked(
     runtime: Runtime, box: Sandbox
 ) -> None:

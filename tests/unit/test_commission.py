@@ -11,6 +11,7 @@ from takings.commission import (
     NegativeAmount,
     Tier,
     after_store,
+    alike,
     commission,
     cover,
     part,
@@ -174,3 +175,15 @@ def test_negative_amounts_are_refused_by_name() -> None:
         cover(-1, CARD)
     with pytest.raises(NegativeAmount, match="fixed fee"):
         FeeSchedule(rate_bps=290, fixed=-1)
+
+
+@given(tier_lists(), st.integers(0, 120_000), st.integers(0, 20_000))
+def test_alike_is_how_many_shares_pay_the_same(tiers: list[Tier], counter: int, share: int) -> None:
+    first = commission(share, tiers, counter)
+    many = alike(tiers, counter, share)
+    for n in range(min(many or 50, 50)):
+        assert commission(share, tiers, counter + n * share) == first
+    ends = [tier.up_to for tier in tiers if tier.up_to and tier.up_to > counter]
+    assert (many is None) == (not share or not ends)
+    if many is not None:  # the next one begins beyond the tier, or would end there
+        assert counter + (many + 1) * share > ends[0]
