@@ -11,8 +11,10 @@ from api import (
     admissions,
     agreements,
     balances,
+    batches,
     calendars,
     codes,
+    disputes,
     doors,
     entries,
     errors,
@@ -27,6 +29,8 @@ from api import (
     operations,
     passes,
     payments,
+    payouts,
+    plans,
     platform_payouts,
     policies,
     presets,
@@ -56,7 +60,7 @@ from api.runtime import Runtime
 
 RESOURCES = (
     *(holds, quotas),  # first: they are asked most
-    *(hosts, spaces, agreements, stages, presets, tips, tabs, feed, payments, refunds),
+    *(hosts, spaces, agreements, stages, presets, tips, tabs, feed, payments, refunds, disputes),
     *(
         runs,
         codes,
@@ -65,6 +69,7 @@ RESOURCES = (
         tickets,
     ),
     *(passes, admissions, doors, calendars),
+    *(payouts, plans, batches),
     *(balances, platform_payouts, entries, seals, events, policies, previews, history, access),
 )
 

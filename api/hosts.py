@@ -14,7 +14,7 @@ from api.schemas.common import Listing, Paging
 from api.schemas.hosts import Host, HostBalance, HostInput, Standing, StandingInput
 from takings.errors import NotFound
 from takings.ledger import balances
-from takings.payments import stripe
+from takings.payments import exposures, stripe
 from takings.payouts import onboarding
 from takings.payouts import tables as payouts
 from takings.records import BadId
@@ -50,7 +50,7 @@ async def one(here: Here, id: Id) -> Host:  # noqa: A002 - the name in the addre
 
 @router.get("/hosts/{id}/balance", **operation("payouts.read", "finance", raises=(NotFound,)))
 async def balance(here: Here, id: Id) -> HostBalance:  # noqa: A002 - the name in the address
-    """What we owe the host, by currency and drawer."""
+    """What we owe the host, by currency and drawer, and what of it is safe to spend."""
     return await here.database.run(_balance, id)
 
 
@@ -106,4 +106,5 @@ async def _bank_payouts(session: AsyncSession, host_id: str, asked: Paging) -> p
 
 async def _balance(session: AsyncSession, host_id: str) -> HostBalance:
     host = await hosts.get(session, host_id)
-    return HostBalance.of(host.id, await balances.of_host(session, host.id))
+    exposed = await exposures.of_host(session, host.id)
+    return HostBalance.of(host.id, await balances.of_host(session, host.id), exposed)

@@ -41,6 +41,13 @@ async def _account(runtime: Runtime, box: Sandbox, door: Stripe, host: str) -> N
     await runtime.database.fetch(sql, host, made["id"])
 
 
+async def restricted(runtime: Runtime, box: Sandbox, host: str) -> None:
+    """Stripe wants more papers of the host, and lets nobody send them money meanwhile."""
+    sql = "UPDATE hosts SET capability = 'restricted' WHERE id = $1 RETURNING stripe_account"
+    [row] = await runtime.database.fetch(sql, host)
+    box.capability(row.stripe_account, "restricted")
+
+
 async def sums(runtime: Runtime, box: Sandbox) -> list[int]:
     """What each host's account at Stripe has, in the order of the hosts."""
     rows = await runtime.database.fetch("SELECT stripe_account FROM hosts ORDER BY id")

@@ -78,7 +78,11 @@ class Standing(Output):
 
 
 class Drawers(Output):
-    """A host's money in one currency: what we owe, by where it is on its way to the host."""
+    """A host's money in one currency: what we owe, by where it is on its way to the host.
+
+    ``safe_to_spend`` is what is available, less what a refund or an open inquiry may yet take of
+    it; never below zero.
+    """
 
     currency: str
     held: int
@@ -86,6 +90,7 @@ class Drawers(Output):
     reserved: int
     rolling: int
     in_transit: int
+    safe_to_spend: int
 
 
 class HostBalance(Output):
@@ -96,10 +101,13 @@ class HostBalance(Output):
     balances: list[Drawers]
 
     @classmethod
-    def of(cls, host: str, found: Mapping[str, Mapping[Drawer, Money]]) -> Self:
+    def of(
+        cls, host: str, found: Mapping[str, Mapping[Drawer, Money]], exposed: Mapping[str, Money]
+    ) -> Self:
         """The drawers as the API shows them; what we owe is positive."""
-        rows = [
-            Drawers(currency=currency, **{drawer: money.minor for drawer, money in drawers.items()})
-            for currency, drawers in sorted(found.items())
-        ]
+        rows = []
+        for currency, drawers in sorted(found.items()):
+            safe = drawers["available"] - exposed.get(currency, Money(0, currency))
+            owed = {drawer: money.minor for drawer, money in drawers.items()}
+            rows.append(Drawers(currency=currency, **owed, safe_to_spend=max(0, safe.minor)))
         return cls(host=host, balances=rows)

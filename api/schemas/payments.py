@@ -19,7 +19,7 @@ class PaymentFilter(Paging):
 class Allotment(Output):
     """What one account was credited for a line; ``host`` is null for the platform's part.
 
-    ``taken`` is what refunds took back of it, ``held`` what still waits for its release.
+    ``taken`` is what refunds and disputes took back of it, ``held`` what still waits for its release.
     """
 
     host: str | None
@@ -41,7 +41,10 @@ class Allotment(Output):
 
 
 class Line(Output):
-    """What a payment pays for, with the rules frozen when it was sold; shares once it is paid."""
+    """What a payment pays for, with the rules frozen when it was sold; shares once it is paid.
+
+    ``disputed`` is its part of what the bank took back, ``frozen`` of what it may yet take.
+    """
 
     id: str
     object: Literal["line"] = "line"
@@ -55,6 +58,8 @@ class Line(Output):
     fees_covered: int
     refunding: int
     returned: int
+    disputed: int
+    frozen: int
     shares: list[Allotment]
 
     @classmethod
@@ -72,12 +77,17 @@ class Line(Output):
             fees_covered=row.fees_covered,
             refunding=row.refunding,
             returned=row.returned,
+            disputed=row.disputed,
+            frozen=row.frozen,
             shares=[Allotment.of(part) for part in allotted if part.line_id == row.id],
         )
 
 
 class Payment(Output):
-    """What a listener owes or has paid, and what Stripe calls it."""
+    """What a listener owes or has paid, and what Stripe calls it.
+
+    ``lost`` is what the bank took back beyond all that its lines had left.
+    """
 
     id: str
     object: Literal["payment"] = "payment"
@@ -88,6 +98,7 @@ class Payment(Output):
     amount: int
     currency: str
     fees_covered: int
+    lost: int
     payment_intent: str | None
     checkout_session: str | None
     charge: str | None
@@ -107,6 +118,7 @@ class Payment(Output):
             amount=row.minor,
             currency=row.currency,
             fees_covered=row.fees_covered,
+            lost=row.lost,
             payment_intent=row.intent_id,
             checkout_session=row.session_id,
             charge=row.charge_id,

@@ -105,6 +105,20 @@ CREATE TABLE speakers (
 CREATE UNIQUE INDEX speakers_on_stage_key ON speakers (space_id, host_id) WHERE left_at IS NULL;
 
 ALTER TABLE lines ADD COLUMN on_stage smallint[];
+
+-- The positions of those payees who were there; NULL: none of them, or that is not the rule.
+CREATE FUNCTION on_stage(room text, agreed smallint, moment timestamptz) RETURNS smallint[]
+LANGUAGE plpgsql STABLE STRICT
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+BEGIN
+  RETURN (
+    SELECT array_agg(DISTINCT s.position ORDER BY s.position)
+      FROM agreements a
+      JOIN shares s USING (space_id, version)
+      JOIN speakers w USING (space_id, host_id)
+     WHERE a.space_id = room AND a.version = agreed AND a.tips = 'stage'
+       AND w.joined_at <= moment AND (w.left_at > moment OR w.left_at IS NULL));
+END $$;
 """
 
 GRANTS = """
@@ -115,6 +129,7 @@ GRANT UPDATE (left_at) ON speakers TO {app};
 
 DROPS = """
 ALTER TABLE lines DROP COLUMN on_stage;
+DROP FUNCTION on_stage(text, smallint, timestamptz);
 DROP TABLE speakers, signatures;
 ALTER TABLE shares DROP COLUMN claim_days, DROP COLUMN unclaimed;
 DROP TRIGGER signed ON spaces;

@@ -37,6 +37,7 @@ CREATE TABLE disputes (
 );
 CREATE INDEX disputes_payment_id_idx ON disputes (payment_id);
 CREATE INDEX disputes_created_at_id_idx ON disputes (created_at, id);
+CREATE INDEX disputes_inquiry_idx ON disputes (payment_id) WHERE stage = 1;
 
 ALTER TABLE payments ADD COLUMN lost bigint NOT NULL DEFAULT 0;
 ALTER TABLE payments ADD CONSTRAINT payments_lost_not_negative CHECK (lost >= 0);
@@ -65,6 +66,7 @@ CREATE INDEX allotments_parked_host_idx ON allotments (host_id) WHERE parked_unt
 
 ALTER TABLE refunds ADD COLUMN payee varchar;
 ALTER TABLE refunds ADD CONSTRAINT refunds_payee_fk FOREIGN KEY(payee) REFERENCES hosts (id);
+CREATE INDEX refunds_asked_idx ON refunds (payment_id) WHERE state = 'asked';
 """
 
 # What was taken of a host after it had gone: to be asked back of the host's own account.
@@ -109,6 +111,7 @@ ALTER TABLE accounts ADD CONSTRAINT accounts_hosts_are_owed CHECK (
   owes_only = (name LIKE 'liabilities:host:%' AND name NOT LIKE '%:available')
   AND (NOT owes_only OR slots = 1)) NOT VALID;
 DROP TABLE recoveries;
+DROP INDEX refunds_asked_idx;
 ALTER TABLE refunds DROP COLUMN payee;
 REVOKE UPDATE (account, gross, credited) ON allotments FROM {app};
 ALTER TABLE allotments DROP COLUMN reserved, DROP COLUMN rolling, DROP COLUMN fee,

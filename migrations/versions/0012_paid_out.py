@@ -115,6 +115,7 @@ CREATE UNIQUE INDEX payouts_under_way_key ON payouts (host_id, currency)
   WHERE state IN ('waiting', 'sending');
 CREATE INDEX payouts_account_id_upto_seq_idx ON payouts (account_id, upto_seq);
 CREATE INDEX payouts_created_at_id_idx ON payouts (created_at, id);
+CREATE INDEX payouts_host_id_created_at_id_idx ON payouts (host_id, created_at, id);
 CREATE INDEX payouts_batch_id_idx ON payouts (batch_id, id);
 
 CREATE TABLE transfers (

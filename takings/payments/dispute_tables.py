@@ -23,6 +23,7 @@ class Dispute(Row, table=True):
             name="takes_no_more_than_disputed",
         ),
         Index(None, "created_at", "id"),
+        Index("disputes_inquiry_idx", "payment_id", postgresql_where=text("stage = 1")),
     )
 
     id: str = Field(primary_key=True)

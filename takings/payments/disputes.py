@@ -11,7 +11,7 @@ yet take is frozen.  An older view than the one that was last booked is left alo
 A charge that fails after it succeeded is money that the bank takes back as well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -171,11 +171,13 @@ async def get(session: AsyncSession, dispute_id: str) -> Dispute:
 
 
 PARTS = """
-SELECT id, kind, subject, minor + fees_covered AS paid, returned, disputed, frozen
-  FROM lines WHERE payment_id = $1 ORDER BY id
+SELECT l.payment_id, l.id, l.kind, l.subject, l.minor + l.fees_covered AS paid,
+       l.returned, l.disputed, l.frozen, p.lost
+  FROM lines l JOIN payments p ON p.id = l.payment_id
+ WHERE p.id = ANY($1::text[]) ORDER BY l.id
 """
 
 
-async def parts(session: AsyncSession, payment_id: str) -> Sequence[Row[Any]]:
-    """How the disputes of a payment lie on its lines."""
-    return await fetch(session, PARTS, payment_id)
+async def parts(session: AsyncSession, payment_ids: Collection[str]) -> Sequence[Row[Any]]:
+    """How the disputes of each payment lie on its lines, and what was lost beyond them."""
+    return await fetch(session, PARTS, list(payment_ids))

@@ -147,12 +147,7 @@ LINES = """
 INSERT INTO lines (id, payment_id, kind, subject, space_id, agreement_version, policy,
                    policy_version, currency, minor, fees_covered, refunding, returned, on_stage)
 SELECT l.id, p.id, l.kind, l.subject, p.space_id, l.agreement, $2, $3, $4, l.minor, l.fees, 0, 0,
-       (SELECT array_agg(DISTINCT s.position ORDER BY s.position)
-          FROM agreements a
-          JOIN shares s USING (space_id, version)
-          JOIN speakers w USING (space_id, host_id)
-         WHERE a.space_id = p.space_id AND a.version = l.agreement AND a.tips = 'stage'
-           AND w.joined_at <= l.given_at AND (w.left_at > l.given_at OR w.left_at IS NULL))
+       on_stage(p.space_id, l.agreement, l.given_at)
   FROM payments p,
        unnest($5::text[], $6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::bigint[],
               $11::timestamptz[])

@@ -258,7 +258,7 @@ def _commissions(
             commission.alike(terms.tiers, counters[host, line.currency], gross)
             for (host, _), gross in zip(line.shares, grosses, strict=True)
         ]
-        many = min(left, *filter(None, stays))
+        many = min([left, *filter(None, stays)])
         credited = {a.position: a.credited for a in allotments.divide(line, grosses, counters)}
         kept = [gross - credited.get(n, 0) for n, gross in enumerate(grosses, 1)]
         for n, (host, _) in enumerate(line.shares):

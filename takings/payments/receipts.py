@@ -150,7 +150,7 @@ class Receipt:
 
     @property
     def returned(self) -> Money:
-        """What has gone back to the listener."""
+        """What has gone back to the listener, by us or through their bank."""
         return self._total(line.returned for line in self.lines)
 
     def _total(self, amounts: Iterable[Money]) -> Money:
@@ -161,7 +161,7 @@ class Receipt:
 WENT = """
 SELECT p.id AS payment, p.listener_id, p.paid_at, p.minor AS paid, p.currency,
        l.id AS line, l.kind, l.subject, l.space_id, l.agreement_version, l.minor, l.fees_covered,
-       l.returned, r.rules ->> 'fee_bearer' AS bearer,
+       l.returned + l.disputed AS returned, r.rules ->> 'fee_bearer' AS bearer,
        a.host_id, a.account, a.gross, a.credited, a.taken, coalesce(f.minor, 0)::bigint AS passed,
        c.fee, c.currency AS fee_currency, back.refunds::text AS refunds
   FROM payments p

@@ -161,6 +161,7 @@ class Refund(Row, table=True):
         id_law(),
         CheckConstraint("state IN ('asked', 'booked', 'failed', 'refused')", name="state_known"),
         CheckConstraint("minor > 0", name="positive"),
+        Index("refunds_asked_idx", "payment_id", postgresql_where=text("state = 'asked'")),
     )
 
     id: str = Field(primary_key=True)

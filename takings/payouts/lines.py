@@ -78,7 +78,10 @@ SELECT e.kind, -sum(p.minor)::bigint AS minor
  GROUP BY e.kind ORDER BY min(p.posted_at), e.kind
 """
 
-AT = "SELECT posted_at, seq FROM postings WHERE entry_id = $1 AND n = $2 AND account_id = $3"
+AT = """
+SELECT posted_at, seq FROM postings
+ WHERE entry_id = $1 AND n = $2 AND account_id = $3 AND seq > $4 AND seq <= $5
+"""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -111,7 +114,7 @@ async def _place(session: AsyncSession, payout: Payout, after: str | None) -> tu
         return payout.after_at or EPOCH, payout.after_seq
     entry, _, number = after.rpartition(".")
     place = (entry, int(number) if number.isdecimal() else 0, payout.account_id)
-    for row in await fetch(session, AT, *place):
+    for row in await fetch(session, AT, *place, payout.after_seq, payout.upto_seq):
         return row.posted_at, row.seq
     raise NotFound(kind=f"line of {payout.id}", id=after)
 

@@ -92,6 +92,7 @@ class Payout(Row, table=True):
         ),
         Index(None, "account_id", "upto_seq"),
         Index(None, "created_at", "id"),
+        Index(None, "host_id", "created_at", "id"),
         Index("payouts_batch_id_idx", "batch_id", "id"),
     )
 

@@ -15,9 +15,10 @@ import httpx
 from api import keys
 from api.acts import HEADER
 from takings.money import Money
+from takings.payouts import onboarding
 from takings.policies.presets import PRESETS
 from takings.spaces import hosts, spaces
-from tests import box_office, stories
+from tests import box_office, paying, stories
 from tests.acceptance.world import World
 from tests.stories import CLUBHOUSE
 from ticketing import door_keys, holds, purchases
@@ -178,6 +179,25 @@ async def given_away(world: World) -> None:
     world.names["tkt_gift"] = made.tickets[0].id
 
 
+async def banked(world: World) -> None:
+    """Stripe sends on to Ada's bank what she has in her account there."""
+    account = await onboarding.look(
+        world.runtime.database,
+        world.runtime.stripe,
+        world.names["host_ada"],
+        now=world.runtime.now(),
+    )
+    world.box.state.balances[account.id or ""]["eur"].available = 1_200
+    world.box.host_payout(account.id or "", "eur")
+    await world.heard()
+
+
+async def commissioned(world: World) -> None:
+    """The platform has earned a commission that is available."""
+    named = {"currency": "usd", "policy": "discord-2021", "shares": [("host_cyd", 10_000)]}
+    await paying.evening(world.runtime, world.box, 10_000, **named)
+
+
 PASS: Final = (
     "AFLEOWVHAAAADIIAAAAAEMJSGM2DKNRXHBZHK3S7GA3GE4LGHB3DQYZQNAZXMMTNGRSDK2ZWNY3XAODRHFD5COH3"
     "WLG3K26HPKKZZJRVRPAG76Z2G7J7UFTVLOQHQ5LJG3H52NGDXQAC3QQ3UZZ4GHNFNVWOABVYULKO4DO325YUKP3B"
@@ -193,6 +213,12 @@ STEPS: Final = [
     {"name": "Seat", "price": 1000},
     {"name": "Press", "kind": "comp", "size": 5},
 ]
+PAPERS: Final = {
+    "country": "de",
+    "email": "ada@example.com",
+    "refresh_url": "https://example.com/again",
+    "return_url": "https://example.com/done",
+}
 FACTS: Final = {"followers": 1200, "age": 31, "spaces": 4, "spaces_within_days": 30}
 FROM_ZOE: Final = {"space": "spc_one", "listener": "lis_zoe", "currency": "eur"}
 HELD: Final = {"account": "assets:stripe:pending", "currency": "eur"}
@@ -206,6 +232,8 @@ STORY: Final = (
     ),
     Example("hosts.one", "/v1/hosts/host_ada"),
     Example("hosts.state", "/v1/hosts/host_ada/standing", FACTS),
+    Example("hosts.onboard", "/v1/hosts/host_ada/onboarding", PAPERS),
+    Example("hosts.account", "/v1/hosts/host_ada/account"),
     Example("hosts.standing", "/v1/hosts/host_ada/standing"),
     Example(
         "spaces.schedule",
@@ -315,6 +343,16 @@ STORY: Final = (
     Example("refunds.one", "/v1/refunds/ref_one"),
     Example("payments.receipt", "/v1/payments/pay_one/receipt"),
     Example("hosts.balance", "/v1/hosts/host_ada/balance"),
+    Example(
+        "hosts.bank_payouts", "/v1/hosts/host_ada/bank_payouts", asked={"limit": 1}, before=banked
+    ),
+    Example(
+        "platform_payouts.pay_out",
+        "/v1/platform_payouts",
+        {"id": "bp_one", "amount": 500, "currency": "usd"},
+        before=commissioned,
+    ),
+    Example("platform_payouts.newest", "/v1/platform_payouts", asked={"limit": 1}),
     Example("balances.balance", "/v1/balances", asked=HELD),
     Example("balances.trial", "/v1/trial-balance"),
     Example(

@@ -28,6 +28,7 @@ from api.metrics import GAUGES
 from api.runtime import Runtime
 from api.settings import Settings
 from sandbox.control import Sandbox
+from sandbox.state import PLATFORM
 from takings import money
 from takings.database import Database, fetch
 from takings.ledger import accounts
@@ -223,7 +224,7 @@ async def journal(database: Database) -> str:
     lines: list[str] = []
     for row in await database.run(fetch, JOURNAL):
         if row.n == 1:
-            lines.append(re.sub(r"(pay|ref|txn)_\w+", "<id>", row.key))
+            lines.append(re.sub(r"(pay|ref|txn|po)_\w+", "<id>", row.key))
         account = row.name.replace("host_", "")
         amount = money.decimal(abs(Money(row.minor, row.currency)))
         lines.append(f"  {account:<30}{('+' if row.minor > 0 else '−') + amount:>8}")
@@ -274,12 +275,23 @@ async def a_ticket(runtime: Runtime, box: Sandbox) -> None:
     await stories.end(runtime, box)
 
 
+async def a_platforms_payout(runtime: Runtime, box: Sandbox) -> None:
+    """Somebody sends the platform's money to its bank, in Stripe's dashboard; it comes back."""
+    box.state.balances[PLATFORM]["usd"].available = 680
+    params = {"amount": 680, "currency": "usd"}
+    made = await runtime.stripe.ask("payouts.create", params, "the dashboard")
+    await stories.hear(runtime, box)
+    box.fail_payout(made["id"])
+    await stories.hear(runtime, box)
+
+
 STORIES: dict[str, Callable[[Runtime, Sandbox], Awaitable[None]]] = {
     "a tip": a_tip,
     "a tab": a_tab,
     "a refund": a_refund,
     "a fee passed on": a_fee_passed_on,
     "a ticket": a_ticket,
+    "a platform's payout": a_platforms_payout,
 }
 BOOKS = re.compile(r"<!-- books: (.+?) -->\s*```text\n(.*?)```", re.DOTALL)
 
