@@ -49,7 +49,8 @@ def _lines(said: Paper) -> Iterator[str]:
     else:
         for value in said:
             first, *more = _lines(value)
-            yield from (f"- {first}", *(f"  {line}" for line in more))
+            yield f"- {first}"
+            yield from (f"  {line}" for line in more)
 
 
 def _named(name: str, value: Paper) -> Iterator[str]:
@@ -63,9 +64,9 @@ def _named(name: str, value: Paper) -> Iterator[str]:
 
 
 def _word(value: Paper) -> str:
+    if value in (None, [], {}):
+        return NOTHING
     match value:
-        case None | []:
-            return NOTHING
         case bool():
             return "yes" if value else "no"
         case Money():

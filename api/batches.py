@@ -24,7 +24,7 @@ router = operations.router("payout_batches")
 )
 async def begin(here: Here, new: New, given: BatchInput, actor: Actor) -> PayoutBatch:
     """Pay everybody whose plan is not manual, whatever day it names; the worker carries it on."""
-    begun = batches.begin(here.database, new.of("pob", given.id), actor=actor, now=here.now())
+    begun = batches.start(here.database, new.of("pob", given.id), actor=actor, now=here.now())
     return PayoutBatch.of(await begun)
 
 

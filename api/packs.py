@@ -4,8 +4,7 @@ They say what was sold and when, that it was delivered, on which terms, and what
 since.  Nothing is in them that is not in our tables: no card, and a name only where one was given.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from sqlmodel import col, select
@@ -44,9 +43,7 @@ async def of(session: AsyncSession, dispute_id: str) -> bytes:
         "refunds": await _refunds(session, payment.id),
     }
     heads = {"dispute": dispute.id, "payment": payment.id}
-    return archives.zipped(
-        {name: {**heads, name: said} for name, said in papers.items()}
-    )
+    return archives.zipped({name: {**heads, name: said} for name, said in papers.items()})
 
 
 def _summary(dispute: Dispute, payment: tables.Payment, lines: Lines) -> Facts:
@@ -173,11 +170,12 @@ def _subjects(lines: Lines, kind: str) -> list[str]:
 
 async def _terms(session: AsyncSession, lines: Lines) -> list[Facts]:
     """On which terms it was sold: of each Space, policy and version once."""
-    until = await _given_back_until(session, _subjects(lines, "ticket"))
+    tickets = col(Ticket.id).in_(_subjects(lines, "ticket"))
+    runs = select(Ticket.id, Run.refund_until_h).where(tickets, Run.id == Ticket.run_id)
+    hours = dict((await session.exec(runs)).all())
     found: dict[tuple[object, ...], Facts] = {}
     for line in lines:
         policy = await policies.get(session, line.policy, line.policy_version)
-        hours = until.get(line.subject)
         facts = {
             "space": line.space_id,
             "sold": line.kind,
@@ -188,7 +186,25 @@ async def _terms(session: AsyncSession, lines: Lines) -> list[Facts]:
             "card_fee_borne_by": policy.fee_bearer,
             "card_fee_of_a_refund_borne_by": policy.refund_fee_bearer,
         }
-        if line.kind == "ticket":
-            facts["given_back_until_hours_before"] = hours
+        if line.kind == "ticket":  # none: its run lets nobody give one back by wish
+            facts["given_back_until_hours_before"] = hours[line.subject]
         found[tuple(facts.values())] = facts
     return list(found.values())
+
+
+async def _refunds(session: AsyncSession, payment_id: str) -> list[Facts]:
+    """What we have returned by ourselves, or tried to."""
+    table = tables.Refund
+    wanted = select(table).where(table.payment_id == payment_id)
+    return [
+        {
+            "refund": refund.id,
+            "amount": Money(refund.minor, refund.currency),
+            "state": refund.state,
+            "reason": refund.reason,
+            "asked_at": refund.created_at,
+            "booked_at": refund.booked_at,
+            "stripe_refund": refund.stripe_id,
+        }
+        for refund in await session.exec(wanted.order_by(col(table.created_at), col(table.id)))
+    ]

@@ -25,7 +25,8 @@ from api.schemas.payouts import (
 from takings import money
 from takings.errors import NotFound
 from takings.payments.stripe import StripeRefused
-from takings.payouts import lines, payouts, plans, tables
+from takings.payouts import lines as parts
+from takings.payouts import payouts, plans, tables
 from takings.records import BadId
 from takings.spaces import tables as spaces
 
@@ -72,7 +73,7 @@ async def one(
 
 
 @router.get("/payouts/{id}/lines", **operation(*READERS, raises=(NotFound,)))
-async def every(
+async def lines(
     here: Here,
     id: Id,  # noqa: A002 - the name in the address
     asked: Annotated[LinePaging, Query()],
@@ -118,7 +119,7 @@ async def _newest(session: AsyncSession, asked: PayoutFilter) -> Listing[Payout]
 async def _one(session: AsyncSession, payout_id: str, expand: list[str]) -> ExplainedPayout:
     row = await payouts.get(session, payout_id)
     shown = await expanding.expand(session, [await _shown(session, row)], expand, WAYS)
-    return ExplainedPayout.explained(shown[0], await lines.waterfall(session, row))
+    return ExplainedPayout.explained(shown[0], await parts.waterfall(session, row))
 
 
 async def _shown(session: AsyncSession, row: tables.Payout) -> Payout:
@@ -137,6 +138,6 @@ async def transfers(
 async def _lines(session: AsyncSession, payout_id: str, asked: LinePaging) -> Listing[PayoutLine]:
     payout = await payouts.get(session, payout_id)
     after, more = asked.starting_after, asked.limit + 1
-    found = await lines.of(session, payout, after=after, limit=more)
+    found = await parts.of(session, payout, after=after, limit=more)
     data = [PayoutLine.shown(line) for line in found[: asked.limit]]
     return Listing(data=data, has_more=len(found) == more, url=f"/v1/payouts/{payout_id}/lines")

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from api.runtime import Runtime, secrets
 from takings.batching import Batcher
-from takings.payments import stripe, webhooks
+from takings.payments import signatures, webhooks
 from takings.payments.objects import Notice
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -42,7 +42,7 @@ def endpoint(runtime: Runtime, store: Stored, name: str, *, thin: bool) -> Endpo
         body = await request.body()
         signature = request.headers.get("stripe-signature")
         live = runtime.stripe.live
-        notice = stripe.verify(body, signature, known, thin=thin, live=live, now=runtime.now())
+        notice = signatures.verify(body, signature, known, thin=thin, live=live, now=runtime.now())
         await store.put((name, notice))
         return Response()
 

@@ -112,7 +112,7 @@ def batch(stage: Stage, names: Sequence[str], count: int) -> Side:
     async def side() -> float:
         await earn(stage, names, count)
         now = datetime.now(UTC)
-        await batches.begin(stage.database, new_id("pob"), actor="key_bench", now=now)
+        await batches.start(stage.database, new_id("pob"), actor="key_bench", now=now)
         start = time.perf_counter()
         made = await batches.write(stage.database, {}, now=now)
         took = time.perf_counter() - start
@@ -242,7 +242,7 @@ def sending(stage: Stage, door: Stripe) -> Side:
         now = datetime.now(UTC)
         rows = await stage.database.fetch("SELECT id FROM hosts WHERE capability = 'active'")
         await earn(stage, [row.id for row in rows], 1)
-        await batches.begin(stage.database, new_id("pob"), actor="key_bench", now=now)
+        await batches.start(stage.database, new_id("pob"), actor="key_bench", now=now)
         await batches.write(stage.database, {}, now=now)
         start, sent = time.perf_counter(), 0
         while some := await transfers.send(stage.database, door, now=now):

@@ -235,7 +235,7 @@ async def _ask(
     lines = {row.line: row.cause != "asked" for row in owed}  # by wish, a covered card fee stays
     try:
         ask = await refunds.rest(session, refund, payment, lines, reason, now)
-    except InFlight:  # somebody is refunding it by hand
+    except InFlight:  # somebody is refunding it by hand, or the bank has it
         await fetch(session, WAIT, these, now + SOON)
         return these, None
     if ask is None:

@@ -10,6 +10,7 @@ from api.cli import (
     books,
     database,
     demo,
+    disputes,
     doctor,
     door,
     events,
@@ -41,6 +42,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
 GROUPS = {
     "agreements": agreements.app,
     "db": database.app,
+    "disputes": disputes.app,
     "door": door.app,
     "events": events.app,
     "keys": keys.app,

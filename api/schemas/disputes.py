@@ -65,9 +65,7 @@ class Dispute(Output):
     def of(cls, row: dispute_tables.Dispute, parts: Sequence[Any]) -> Self:
         """The dispute as the API shows it, given the parts of its payment."""
         of_lines = DisputedLine.model_fields
-        lines = [
-            DisputedLine(**{name: getattr(part, name) for name in of_lines}) for part in parts
-        ]
+        lines = [DisputedLine(**{name: getattr(part, name) for name in of_lines}) for part in parts]
         return cls(
             id=row.id,
             created=row.created_at,

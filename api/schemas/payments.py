@@ -19,7 +19,7 @@ class PaymentFilter(Paging):
 class Allotment(Output):
     """What one account was credited for a line; ``host`` is null for the platform's part.
 
-    ``taken`` is what refunds and disputes took back of it, ``held`` what still waits for its release.
+    ``taken`` is what refunds and disputes took back of it, ``held`` what waits for its release.
     """
 
     host: str | None

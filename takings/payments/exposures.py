@@ -42,7 +42,8 @@ SELECT l.payment_id, l.id AS line, l.currency, p.released_at IS NOT NULL AS rele
   JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
   JOIN allotments a ON a.line_id = l.id
  CROSS JOIN LATERAL (
-       SELECT coalesce(sum(CASE stage WHEN 1 THEN minor ELSE taken + frozen END), 0)::bigint AS asked
+       SELECT coalesce(sum(CASE stage WHEN 1 THEN minor ELSE taken + frozen END), 0)::bigint
+           AS asked
          FROM disputes WHERE payment_id = p.id) d
  ORDER BY l.payment_id, l.id, a.position
 """

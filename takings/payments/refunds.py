@@ -120,11 +120,11 @@ async def rest(
 
     With a line it says whether a covered card fee goes back also where the policy keeps that, as it
     does for what was not given.  None where they have nothing left; InFlight while another refund
-    of one of them is under way.
+    of one of them is under way, or the bank has not decided about the payment.
     """
     payment = await returns.lock(session, payment_id)
     mine = [line for line in await returns.lines_left(session, payment) if line.id in lines]
-    if any(line.refunding for line in mine):
+    if any(line.refunding for line in mine) or await returns.contested(session, payment_id):
         raise asks.InFlight
     left = {line.id: line.returnable if lines[line.id] else line.refundable for line in mine}
     parts = {line: minor for line, minor in left.items() if minor}

@@ -84,6 +84,17 @@ async def lines_left(session: AsyncSession, payment: Row[Any]) -> Sequence[Row[A
     return await fetch(session, LEFT, payment.id)
 
 
+CONTESTED = """
+SELECT id FROM disputes WHERE payment_id = $1 AND kind = 'dispute' AND closed_at IS NULL
+   AND taken + frozen > 0
+"""
+
+
+async def contested(session: AsyncSession, payment_id: str) -> bool:
+    """Whether a bank is still deciding about money of the payment: it may come back, or go."""
+    return bool(await fetch(session, CONTESTED, payment_id))
+
+
 INSERT = """
 INSERT INTO refunds (id, payment_id, state, minor, currency, reason, payee, created_at)
 VALUES ($1, $2, 'asked', $3, $4, $5, $6, $7)

@@ -11,14 +11,13 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
-import orjson
 import stamina
 import stripe
 
 from takings.errors import Conflict, Invalid, NotFound, Refused, TakingsError, Unavailable
 from takings.money import exponent
 from takings.payments import objects
-from takings.payments.objects import CashLine, NotFromStripe, Notice, Object
+from takings.payments.objects import CashLine, Object
 
 Call = Literal[
     "payment_intents.create",
@@ -31,10 +30,8 @@ Call = Literal[
     "transfers.create",
     "transfers.reversals.create",
     "v2.core.accounts.create",
+    "v2.core.account_links.create",
 ]
-
-SHOWN = ("configuration.recipient", "requirements")
-"""The parts of an account that Stripe leaves out unless they are asked for."""
 
 LIVE = ("sk_live_", "rk_live_")
 PAGE = 100
@@ -191,51 +188,35 @@ class Stripe:
                     return found
         return None
 
-    async def fetch(self, kind: str, object_id: str) -> Object:
-        """An object as it is now; its kind as in Stripe's paths, ``checkout.sessions``."""
-        return await _answer(self._method(f"{kind}.retrieve"), object_id)
+    async def fetch(
+        self,
+        kind: str,
+        object_id: str,
+        params: Mapping[str, Any] = NOTHING,
+        *,
+        account: str | None = None,
+    ) -> Object:
+        """An object as it is now; its kind as in Stripe's paths, ``checkout.sessions``.
+
+        The platform's own, or of a connected ``account``; NotFound where there is none, or it is
+        not the platform's to see.
+        """
+        options = {"stripe_account": account} if account else {}
+        return await _answer(self._method(f"{kind}.retrieve"), object_id, dict(params), options)
+
+    async def read(self, address: str) -> Object:
+        """What stands at an address of Stripe's, as it came."""
+        return await _answer(self._client.raw_request_async, "get", address)
 
     async def paid_intent(self, intent_id: str) -> Object:
         """A PaymentIntent as it is now, its charge shown whole: when it was paid."""
-        retrieve = self._client.v1.payment_intents.retrieve_async
-        return await _answer(retrieve, intent_id, {"expand": ["latest_charge"]})
+        return await self.fetch("payment_intents", intent_id, {"expand": ["latest_charge"]})
 
     async def refunds_of(self, intent_id: str) -> list[Object]:
         """All refunds of a payment, newest first."""
         params = {"payment_intent": intent_id}
         pages = self._pages("refunds", params)
         return [found async for page in pages for found in page]
-
-    async def account(self, account_id: str) -> Object:
-        """A connected account as it is now: whether it can be sent money, and what it still owes.
-
-        NotFound where it is not the platform's, or no longer.
-        """
-        retrieve = self._client.v2.core.accounts.retrieve_async
-        return await _answer(retrieve, account_id, {"include": list(SHOWN)})
-
-    async def onboarding(self, account_id: str, refresh_url: str, return_url: str) -> Object:
-        """A page of Stripe's where an account's owner hands in the papers; good for minutes.
-
-        No row asks for it: another page changes nothing, so a repetition needs no key of ours.
-        """
-        urls = {"refresh_url": refresh_url, "return_url": return_url}
-        use = {"type": "account_onboarding", "account_onboarding": urls}
-        create = self._client.v2.core.account_links.create_async
-        return await _answer(create, {"account": account_id, "use_case": use})
-
-    async def payout(self, payout_id: str, account: str | None) -> Object:
-        """A payout to a bank as it is now: a connected account's own, or the platform's."""
-        options = {"stripe_account": account} if account else {}
-        return await _answer(self._client.v1.payouts.retrieve_async, payout_id, None, options)
-
-    async def payout_interval(self) -> str | None:
-        """How often Stripe pays out the platform's balance by itself; ``manual`` is never."""
-        # Read raw: the SDK's object breaks on a null that Stripe's description allows.
-        found = await _answer(self._client.raw_request_async, "get", "/v1/balance_settings")
-        schedule = (found["payments"]["payouts"] or {}).get("schedule") or {}
-        interval: str | None = schedule.get("interval")
-        return interval
 
     async def balance(self) -> Mapping[tuple[str, str], int]:
         """What Stripe says that we have, by (pending | available, currency)."""
@@ -283,7 +264,7 @@ class Stripe:
         """All pages of a list of Stripe's newer kind, which names the next page's address."""
         address: str | None = f"/{kind}"
         while address is not None:
-            answer = await _answer(self._client.raw_request_async, "get", address)
+            answer = await self.read(address)
             yield answer["data"]
             address = answer.get("next_page_url")
 
@@ -293,44 +274,7 @@ class Stripe:
         return await _answer(read, "get", f"/v1/{kind}")
 
 
-def verify(
-    body: bytes,
-    header: str | None,
-    secrets: Sequence[str],
-    *,
-    thin: bool,
-    live: bool,
-    now: datetime,
-) -> Notice:
-    """The notice in a webhook that Stripe has signed, within five minutes of now either way.
-
-    Several secrets are accepted while one replaces the other.  ``thin`` says whether the endpoint
-    is the connected accounts' one, which also takes thin notifications; Stripe sends it events of
-    both modes, which are stored and parked.  Elsewhere ``live`` must be the event's mode.  Raises
-    NotFromStripe for everything else.
-    """
-    if len(body) > BODY_MAX:
-        raise NotFromStripe(reason="the body is too large")
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise NotFromStripe(reason="the body is not UTF-8") from error
-    items = [item.partition("=") for item in (header or "").split(",")]
-    signed_at = [value for name, _, value in items if name == "t"]
-    if len(signed_at) != 1 or not _signed(text, header, secrets):
-        raise NotFromStripe(reason="no signature of ours fits")
-    if abs(now.timestamp() - int(signed_at[0])) > CLOCK_BOUND.total_seconds():
-        raise NotFromStripe(reason="it was signed too long ago, or in the future")
-    try:
-        notice = objects.notice(orjson.loads(body), body, thin=thin)
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise NotFromStripe(reason="the body is not an event") from error
-    if not thin and notice.live != live:
-        raise NotFromStripe(reason="it is of the other mode, test or live")
-    return notice
-
-
-def _signed(text: str, header: str | None, secrets: Sequence[str]) -> bool:
+def signed(text: str, header: str | None, secrets: Sequence[str]) -> bool:
     """Whether one of the secrets signed it; what cannot even be compared was not signed by any."""
     for secret in secrets:
         with suppress(stripe.SignatureVerificationError, TypeError, ValueError):

@@ -59,7 +59,7 @@ async def learn(database: Database, door: Stripe, told: Told) -> View:
         host = rows[0].id
     payout = told.object["id"]
     known = await database.fetch(KNOWN, payout)
-    found = await door.payout(payout, told.account)
+    found = await door.fetch("payouts", payout, account=told.account)
     return View(found, host, known[0].version if known else None, told.at)
 
 

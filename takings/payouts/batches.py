@@ -58,7 +58,7 @@ async def of_today(database: Database, *, now: datetime) -> int:
     return await database.run(step)
 
 
-async def begin(database: Database, batch_id: str, *, actor: str, now: datetime) -> Batch:
+async def start(database: Database, batch_id: str, *, actor: str, now: datetime) -> Batch:
     """Begin a batch by hand, of all whose plan is not "manual", whatever day it names; repeatable.
 
     Raises BatchDiffers where somebody else has begun another under this id.
@@ -123,7 +123,7 @@ async def _pay(
     ids = [row.id for row in found if row.payable]
     new = [row.id for row in found if row.payable and not row.planned]
     if new:
-        await plans.begin(session, new, eve, now)
+        await plans.start(session, new, eve, now)
     await funds.lock(session, ids)
     due = await funds.due(session, ids, day)
     names = [records.new_id("po") for _ in due]

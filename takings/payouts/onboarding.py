@@ -15,18 +15,22 @@ from typing import Final
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from takings import records
 from takings.database import Database, fetch
 from takings.errors import Invalid, NotFound
 from takings.payments import asks
 from takings.payments.asks import AT_ONCE, Ask
 from takings.payments.facts import Overtaken, Reader, Readers, Told
 from takings.payments.objects import Object
-from takings.payments.stripe import SHOWN, Stripe, StripeRefused
+from takings.payments.stripe import Stripe, StripeRefused
 from takings.payments.sweeps import ADVANCE, CURSOR
 
 log = structlog.get_logger()
 
 CALL: Final = "v2.core.accounts.create"
+SHOWN: Final = ["configuration.recipient", "requirements"]
+"""The parts of an account that Stripe leaves out unless they are asked for."""
+
 ROUND: Final = "accounts"
 STATUSES: Final = frozenset({"pending", "restricted", "active", "rejected", "unsupported"})
 """What Stripe may say of an account; whatever it says next year counts as restricted."""
@@ -104,7 +108,11 @@ async def link(
     account = found.id
     if account is None or found.capability == "closed":
         account = await _made(database, door, host_id, country.lower(), email, now)
-    page = await door.onboarding(account, refresh_url, return_url)
+    urls = {"refresh_url": refresh_url, "return_url": return_url}
+    use = {"type": "account_onboarding", "account_onboarding": urls}
+    # No row asks for the page: another one changes nothing, so a repetition needs no old key.
+    asked = {"account": account, "use_case": use}
+    page = await door.ask("v2.core.account_links.create", asked, records.new_id("link"))
     return Link(host_id, account, page["url"], datetime.fromisoformat(page["expires_at"]))
 
 
@@ -130,7 +138,7 @@ async def look(database: Database, door: Stripe, host_id: str, *, now: datetime)
 async def _shown(door: Stripe, account: str) -> Object | None:
     """The account as Stripe shows it; None where it does not show it to us."""
     try:
-        return await door.account(account)
+        return await door.fetch("v2.core.accounts", account, {"include": SHOWN})
     except NotFound:
         return None
 
@@ -202,7 +210,7 @@ def _wanted(host_id: str, country: str, email: str) -> Object:
         "dashboard": "express",
         "defaults": {"responsibilities": ours},
         "identity": {"country": country},
-        "include": list(SHOWN),
+        "include": SHOWN,
         "metadata": {"takings_host": host_id},
     }
 

@@ -98,7 +98,7 @@ ON CONFLICT (host_id) DO NOTHING
 """
 
 
-async def begin(session: AsyncSession, host_ids: Sequence[str], after: date, now: datetime) -> None:
+async def start(session: AsyncSession, host_ids: Sequence[str], after: date, now: datetime) -> None:
     """Give those of the hosts a plan who have a share of some Space and no plan yet.
 
     It pays for the first time on its first day after the one that is given.
@@ -112,7 +112,7 @@ async def get(session: AsyncSession, host_id: str, now: datetime) -> Plan:
     plan = await session.get(Plan, host_id)
     if plan is None:
         await hosts.get(session, host_id)
-        await begin(session, [host_id], day, now)
+        await start(session, [host_id], day, now)
         plan = await session.get(Plan, host_id)
     return plan or Plan(
         host_id=host_id,

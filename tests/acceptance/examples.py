@@ -7,24 +7,14 @@ happened before, unless an earlier example has seen to that.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Final
 
 import httpx
 
-from api import keys
 from api.acts import HEADER
-from takings.money import Money
-from takings.payouts import onboarding
 from takings.policies.presets import PRESETS
-from takings.spaces import hosts, spaces
-from tests import box_office, paying, stories
+from tests.acceptance import scenes
 from tests.acceptance.world import World
-from tests.stories import CLUBHOUSE
-from ticketing import door_keys, holds, purchases
-from ticketing.wishes import TierWish
-from tipping import tabs, tips
-from tipping.tips import Wish
 
 Before = Callable[[World], Awaitable[None]]
 
@@ -78,133 +68,7 @@ class Example:
             world.names[name] = found
 
 
-async def bob(world: World) -> None:
-    await hosts.register(world.runtime.database, "host_bob", "Bob", now=world.runtime.now())
-
-
-async def all_agree(world: World) -> None:
-    await stories.signed(world.runtime.database, world.names["spc_one"], world.runtime.now())
-
-
-async def paid(world: World) -> None:
-    sent = await tips.get(world.runtime.database, world.names["tip_one"])
-    world.box.pay(sent.payment.intent_id)
-    await world.heard()
-
-
-async def regretted(world: World) -> None:
-    money, space = Money(300, "eur"), world.names["spc_one"]
-    wish = Wish("tip_two", space, "lis_zoe", money, "intent", undoable=True)
-    runtime = world.runtime
-    await tips.send(runtime.database, runtime.stripe, wish, now=runtime.now())
-
-
-async def authorised(world: World) -> None:
-    tab = await tabs.get(world.runtime.database, world.names["tab_one"])
-    world.box.pay(tab.payment.intent_id)
-    await world.heard()
-
-
-async def counted(world: World) -> None:
-    tiers = (TierWish("Seat", minor=500, id="tier_counted"),)
-    named = {"name": "run_counted", "space": world.names["spc_one"], "tiers": tiers}
-    await box_office.run(world.runtime.database, world.runtime.now(), **named)
-
-
-async def full(world: World) -> None:
-    runtime, space = world.runtime, world.names["spc_one"]
-    tiers = (TierWish("Seat", minor=500, id="tier_full"),)
-    named = {"name": "run_full", "space": space, "size": 2, "tiers": tiers}
-    await box_office.run(runtime.database, runtime.now(), **named)
-    told = {"now": runtime.now(), "run": "run_full", "quantity": 2}
-    await box_office.claim(runtime.database, "full", **told)
-
-
-async def bookable(world: World) -> None:
-    database, now, run = world.runtime.database, world.runtime.now(), "run_sold"
-    tiers = (
-        TierWish("Seat", minor=1200, id="tier_sold"),
-        TierWish("Guest", "comp", 0, "tier_guest"),
-    )
-    await box_office.run(database, now, name=run, space=world.names["spc_one"], tiers=tiers)
-    await box_office.claim(database, "sold", listener="lis_zoe", now=now, run=run, quantity=2)
-
-
-async def bought(world: World) -> None:
-    runtime = world.runtime
-    found = await purchases.get(runtime.database, world.names["pur_one"])
-    world.box.pay(found.payment.intent_id if found.payment else None)
-    await world.heard()
-
-
-async def released(world: World) -> None:
-    runtime = world.runtime
-    await holds.release(runtime.database, "hold_full", "lis_full", now=runtime.now())
-
-
-async def another_key(world: World) -> None:
-    runtime = world.runtime
-    key, _ = await keys.issue(runtime.database, "old backend", scopes=["tips"], now=runtime.now())
-    world.names["key_old"] = key.id
-
-
-async def another_space(world: World) -> None:
-    told = {"host": world.names["host_ada"], "title": "Rained off", "policy": CLUBHOUSE}
-    runtime = world.runtime
-    await spaces.schedule(runtime.database, "spc_two", **told, shares=(), now=runtime.now())
-
-
-async def guests(world: World) -> None:
-    """Two free tickets, and what the example says of the pass and the time, as they are here."""
-    database, now, run = world.runtime.database, world.runtime.now(), "run_door"
-    room, tiers = world.names["spc_one"], [TierWish("Guest", "free", 0, "tier_door")]
-    await box_office.run(database, now, name=run, space=room, tiers=tiers)
-    for name in ("zed", "ann"):
-        await box_office.claim(database, name, now=now, run=run)
-        await box_office.sold(database, [name], now, run=run)
-    world.names[PASS] = await database.run(door_keys.sign, "tkt_zed_1", now=now)
-    world.names[SCANNED] = now.isoformat()
-
-
-async def given_away(world: World) -> None:
-    """A ticket that was paid for, of a Space that is still to come."""
-    runtime, now = world.runtime, world.runtime.now()
-    told = {"host": world.names["host_ada"], "title": "Spring", "policy": CLUBHOUSE}
-    start = now + timedelta(days=7)
-    await spaces.schedule(runtime.database, "spc_three", **told, starts_at=start, now=now)
-    named = {"name": "run_gift", "space": "spc_three", "refund_until_h": 24}
-    tiers = (TierWish("Seat", minor=1000, id="tier_gift"),)
-    await box_office.run(runtime.database, now, tiers=tiers, **named)
-    made = await box_office.bought(runtime, world.box, "max", run="run_gift")
-    world.names["tkt_gift"] = made.tickets[0].id
-
-
-async def banked(world: World) -> None:
-    """Stripe sends on to Ada's bank what she has in her account there."""
-    account = await onboarding.look(
-        world.runtime.database,
-        world.runtime.stripe,
-        world.names["host_ada"],
-        now=world.runtime.now(),
-    )
-    world.box.state.balances[account.id or ""]["eur"].available = 1_200
-    world.box.host_payout(account.id or "", "eur")
-    await world.heard()
-
-
-async def commissioned(world: World) -> None:
-    """The platform has earned a commission that is available."""
-    named = {"currency": "usd", "policy": "discord-2021", "shares": [("host_cyd", 10_000)]}
-    await paying.evening(world.runtime, world.box, 10_000, **named)
-
-
-PASS: Final = (
-    "AFLEOWVHAAAADIIAAAAAEMJSGM2DKNRXHBZHK3S7GA3GE4LGHB3DQYZQNAZXMMTNGRSDK2ZWNY3XAODRHFD5COH3"
-    "WLG3K26HPKKZZJRVRPAG76Z2G7J7UFTVLOQHQ5LJG3H52NGDXQAC3QQ3UZZ4GHNFNVWOABVYULKO4DO325YUKP3B"
-    "6VLMCBII"
-)
-SCANNED: Final = "2026-11-20T20:05:00Z"
-OFFLINE: Final = {"run": "run_door", "number": 2, "serial": 1, "at": SCANNED}
+OFFLINE: Final = {"run": "run_door", "number": 2, "serial": 1, "at": scenes.SCANNED}
 
 HALVES: Final = [{"host": "host_ada", "weight": 5000}, {"host": "host_bob", "weight": 5000}]
 SPLIT: Final = [{"host": "host_ada", "weight": 6000}, {"host": "host_bob", "weight": 4000}]
@@ -219,6 +83,7 @@ PAPERS: Final = {
     "refresh_url": "https://example.com/again",
     "return_url": "https://example.com/done",
 }
+MONTHLY: Final = {"schedule": "monthly", "anchor": 15, "minimums": {"eur": 1000}}
 FACTS: Final = {"followers": 1200, "age": 31, "spaces": 4, "spaces_within_days": 30}
 FROM_ZOE: Final = {"space": "spc_one", "listener": "lis_zoe", "currency": "eur"}
 HELD: Final = {"account": "assets:stripe:pending", "currency": "eur"}
@@ -239,7 +104,7 @@ STORY: Final = (
         "spaces.schedule",
         "/v1/spaces",
         {"id": "spc_one", "host": "host_ada", "title": "Late talk", "shares": SPLIT},
-        before=bob,
+        before=scenes.bob,
     ),
     Example("hosts.newest", "/v1/hosts", asked={"limit": 1}),
     Example("spaces.newest", "/v1/spaces", asked={"limit": 1, "expand[]": "data.host"}),
@@ -249,7 +114,12 @@ STORY: Final = (
     Example("agreements.sign", "/v1/spaces/spc_one/agreements/1/sign", {"host": "host_bob"}),
     Example("spaces.amend", "/v1/spaces/spc_one/shares", {"shares": HALVES, "tips": "stage"}),
     Example("agreements.every", "/v1/spaces/spc_one/agreements"),
-    Example("stages.join", "/v1/spaces/spc_one/stage/join", {"host": "host_ada"}, before=all_agree),
+    Example(
+        "stages.join",
+        "/v1/spaces/spc_one/stage/join",
+        {"host": "host_ada"},
+        before=scenes.all_agree,
+    ),
     Example("stages.leave", "/v1/spaces/spc_one/stage/leave", {"host": "host_ada"}),
     Example("stages.one", "/v1/spaces/spc_one/stage"),
     Example("presets.set", "/v1/hosts/host_ada/presets/eur", {"amounts": [300, 500, 1000]}),
@@ -262,7 +132,7 @@ STORY: Final = (
         keeps={"pay_one": "payment"},
     ),
     Example("tips.newest", "/v1/tips", asked={"space": "spc_one", "limit": 1}),
-    Example("tips.one", "/v1/tips/tip_one", asked={"expand[]": "payment"}, before=paid),
+    Example("tips.one", "/v1/tips/tip_one", asked={"expand[]": "payment"}, before=scenes.paid),
     Example("tips.receipt", "/v1/tips/tip_one/receipt"),
     Example("feed.watch", "/v1/spaces/spc_one/tips/feed"),
     Example(
@@ -286,7 +156,7 @@ STORY: Final = (
     Example("codes.newest", "/v1/runs/run_one/codes", asked={"limit": 1}),
     Example("codes.one", "/v1/codes/code_one"),
     Example("codes.end", "/v1/codes/code_one/end"),
-    Example("quotas.one", "/v1/runs/run_counted/quota", before=counted),
+    Example("quotas.one", "/v1/runs/run_counted/quota", before=scenes.counted),
     Example("quotas.watch", "/v1/runs/run_counted/quota/feed"),
     Example(
         "holds.claim",
@@ -306,10 +176,15 @@ STORY: Final = (
             "holders": ["Zoe", "Yan"],
             "surface": "intent",
         },
-        before=bookable,
+        before=scenes.bookable,
     ),
     Example("purchases.newest", "/v1/purchases", asked={"run": "run_sold", "limit": 1}),
-    Example("purchases.one", "/v1/purchases/pur_one", asked={"expand[]": "payment"}, before=bought),
+    Example(
+        "purchases.one",
+        "/v1/purchases/pur_one",
+        asked={"expand[]": "payment"},
+        before=scenes.bought,
+    ),
     Example(
         "purchases.give",
         "/v1/runs/run_sold/comps",
@@ -319,19 +194,21 @@ STORY: Final = (
         "waiting.join",
         "/v1/runs/run_full/waiting",
         {"id": "wait_one", "listener": "lis_zoe", "quantity": 4, "least": 2},
-        before=full,
+        before=scenes.full,
     ),
     Example("waiting.newest", "/v1/runs/run_full/waiting", asked={"state": "waiting"}),
-    Example("waiting.one", "/v1/waiting/wait_one", before=released),
+    Example("waiting.one", "/v1/waiting/wait_one", before=scenes.released),
     Example("waiting.leave", "/v1/waiting/wait_one/leave"),
-    Example("tips.undo", "/v1/tips/tip_two/undo", before=regretted),
+    Example("tips.undo", "/v1/tips/tip_two/undo", before=scenes.regretted),
     Example(
         "tabs.open",
         "/v1/tabs",
         {"id": "tab_one", **FROM_ZOE, "cap": 2000, "surface": "intent"},
     ),
     Example("tabs.one", "/v1/tabs/tab_one"),
-    Example("tabs.tip", "/v1/tabs/tab_one/tips", {"id": "tip_three", **TABLED}, before=authorised),
+    Example(
+        "tabs.tip", "/v1/tabs/tab_one/tips", {"id": "tip_three", **TABLED}, before=scenes.authorised
+    ),
     Example("tabs.close", "/v1/tabs/tab_one/close"),
     Example("payments.newest", "/v1/payments", asked={"listener": "lis_zoe", "limit": 1}),
     Example("payments.one", "/v1/payments/pay_one"),
@@ -344,15 +221,42 @@ STORY: Final = (
     Example("payments.receipt", "/v1/payments/pay_one/receipt"),
     Example("hosts.balance", "/v1/hosts/host_ada/balance"),
     Example(
-        "hosts.bank_payouts", "/v1/hosts/host_ada/bank_payouts", asked={"limit": 1}, before=banked
+        "hosts.bank_payouts",
+        "/v1/hosts/host_ada/bank_payouts",
+        asked={"limit": 1},
+        before=scenes.banked,
     ),
     Example(
         "platform_payouts.pay_out",
         "/v1/platform_payouts",
         {"id": "bp_one", "amount": 500, "currency": "usd"},
-        before=commissioned,
+        before=scenes.commissioned,
     ),
     Example("platform_payouts.newest", "/v1/platform_payouts", asked={"limit": 1}),
+    Example(
+        "payouts.request",
+        "/v1/payouts",
+        {"id": "po_one", "host": "host_pia", "currency": "eur"},
+        before=scenes.payable,
+    ),
+    Example("payouts.newest", "/v1/payouts", asked={"host": "host_pia", "limit": 1}),
+    Example("payouts.one", "/v1/payouts/po_one", asked={"expand[]": "host"}),
+    Example("payouts.lines", "/v1/payouts/po_one/lines", asked={"limit": 1}),
+    Example("payouts.approve", "/v1/payouts/po_two/approve", before=scenes.waiting),
+    Example(
+        "payouts.refuse",
+        "/v1/payouts/po_three/refuse",
+        {"why": "ask again on Monday"},
+        before=scenes.waiting_too,
+    ),
+    Example("payout_plans.pause", "/v1/hosts/host_pia/payout_plan/pause", {"why": "a review"}),
+    Example("payout_plans.resume", "/v1/hosts/host_pia/payout_plan/resume"),
+    Example("payout_plans.edit", "/v1/hosts/host_pia/payout_plan", MONTHLY),
+    Example("payout_plans.one", "/v1/hosts/host_pia/payout_plan"),
+    Example("payout_plans.coming", "/v1/hosts/host_pia/upcoming_payouts"),
+    Example("payout_batches.begin", "/v1/payout_batches", {"id": "pob_one"}),
+    Example("payout_batches.newest", "/v1/payout_batches", asked={"limit": 1}),
+    Example("payout_batches.one", "/v1/payout_batches/pob_one", before=World.heard),
     Example("balances.balance", "/v1/balances", asked=HELD),
     Example("balances.trial", "/v1/trial-balance"),
     Example(
@@ -376,26 +280,26 @@ STORY: Final = (
     Example("policies.one", "/v1/policies/house"),
     Example("previews.ask", "/v1/previews", OFFERED),
     Example("acts.newest", "/v1/acts", asked={"operation": "refunds.refund", "limit": 1}),
-    Example("keys.revoke", "/v1/keys/key_old/revoke", before=another_key),
+    Example("keys.revoke", "/v1/keys/key_old/revoke", before=scenes.another_key),
     Example("keys.every", "/v1/keys"),
-    Example("passes.keys", "/v1/door_keys", before=guests),
+    Example("passes.keys", "/v1/door_keys", before=scenes.guests),
     Example("passes.one", "/v1/tickets/tkt_zed_1/pass"),
     Example("calendars.ticket", "/v1/tickets/tkt_zed_1/calendar"),
     Example("calendars.space", "/v1/spaces/spc_one/calendar"),
     Example(
         "admissions.admit",
         "/v1/admissions",
-        {"id": "adm_one", "pass": PASS, "space": "spc_one", "door": "north-2"},
+        {"id": "adm_one", "pass": scenes.PASS, "space": "spc_one", "door": "north-2"},
     ),
     Example("admissions.newest", "/v1/admissions", asked={"space": "spc_one", "limit": 1}),
     Example("doors.one", "/v1/spaces/spc_one/door"),
     Example(
         "doors.tell",
         "/v1/spaces/spc_one/door",
-        {"door": "south-1", "scans": [{"pass": PASS, "at": SCANNED}, OFFLINE]},
+        {"door": "south-1", "scans": [{"pass": scenes.PASS, "at": scenes.SCANNED}, OFFLINE]},
     ),
     Example("doors.conflicts", "/v1/spaces/spc_one/door/conflicts"),
-    Example("tickets.one", "/v1/tickets/tkt_gift", before=given_away),
+    Example("tickets.one", "/v1/tickets/tkt_gift", before=scenes.given_away),
     Example("tickets.newest", "/v1/tickets", asked={"run": "run_gift", "limit": 1}),
     Example(
         "tickets.transfer",
@@ -409,7 +313,7 @@ STORY: Final = (
     ),
     Example("tickets.refund", "/v1/tickets/tkt_gift/refund", {"listener": "lis_zoe"}),
     Example("spaces.end", "/v1/spaces/spc_one/end"),
-    Example("spaces.cancel", "/v1/spaces/spc_two/cancel", before=another_space),
+    Example("spaces.cancel", "/v1/spaces/spc_two/cancel", before=scenes.another_space),
     Example("spaces.cancellation", "/v1/spaces/spc_two/cancellation"),
     Example("metrics.scrape", "/metrics"),
 )

@@ -121,7 +121,7 @@ async def test_every_list_is_the_same_in_small_pages_as_in_one_and_in_both_direc
     world: World,
 ) -> None:
     await told(world)
-    for operation, example in having(world, "starting_after").items():
+    for operation, example in having(world, "ending_before").items():
         path = world.here(example.path)
         whole = [row["id"] for row in (await get(world, path, limit=100))["data"]]
         assert whole, f"{operation}: the story leaves nothing to list"
@@ -143,7 +143,7 @@ async def test_a_cursor_that_is_nobodys_or_two_of_them_are_refused_by_every_list
     world: World,
 ) -> None:
     await told(world)
-    for operation, example in having(world, "starting_after").items():
+    for operation, example in having(world, "ending_before").items():
         path = world.here(example.path)
         for way in ("starting_after", "ending_before"):
             assert await problem(world, path, **{way: "none"}) == (404, "not_found"), operation
@@ -191,6 +191,7 @@ EDITS: Mapping[str, Sequence[Any]] = {
     "runs.edit": [{"size": size} for size in (260, 270, 280, 290)],
     "runs.add": [{"name": f"Later {n}", "price": 1600} for n in (1, 2, 3, 4)],
     "runs.step": [{"price": price} for price in (610, 620, 630, 640)],
+    "payout_plans.edit": [{"schedule": "weekly", "anchor": day} for day in (1, 2, 3, 4)],
 }
 """For every operation that an If-Match guards: other edits than the story's."""
 

@@ -18,7 +18,7 @@ from api.settings import Settings
 from sandbox.control import Sandbox
 from takings.database import Database, fetch
 from takings.errors import TakingsError
-from takings.payments import objects, stripe
+from takings.payments import objects, signatures, stripe
 from tests.conftest import CONNECT_SECRET, SECRET
 
 ACCOUNT, CONNECT = "/webhooks/stripe", "/webhooks/stripe/connect"
@@ -138,7 +138,7 @@ async def test_with_the_verifier_skipped_the_same_webhooks_get_in(
     def believe(body: bytes, *_: Any, thin: bool, **__: Any) -> objects.Notice:
         return objects.notice(orjson.loads(body), body, thin=thin)
 
-    monkeypatch.setattr(stripe, "verify", believe)
+    monkeypatch.setattr(signatures, "verify", believe)
     for name in BELIEVABLE:
         assert (await post(service, ACCOUNT, SHAPES[name]())).status_code == 200
     assert await stored(database) == [("evt_forged", "account")]

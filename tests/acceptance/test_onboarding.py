@@ -361,10 +361,10 @@ async def test_who_looks_while_somebody_else_does_looks_again(
 ) -> None:
     found = await link(runtime)
     box.capability(found.account)
-    shown, looks = Stripe.account, []
+    shown, looks = Stripe.fetch, []
 
-    async def interrupted(self: Stripe, account_id: str) -> Any:
-        answer = await shown(self, account_id)
+    async def interrupted(self: Stripe, kind: str, account_id: str, *more: Any) -> Any:
+        answer = await shown(self, kind, account_id, *more)
         if not looks:
             box.capability(found.account, "rejected")
             told = Told("account.updated", runtime.now(), {}, account_id)
@@ -373,7 +373,7 @@ async def test_who_looks_while_somebody_else_does_looks_again(
             await runtime.database.run(onboarding.book, view, runtime.now())
         return answer
 
-    monkeypatch.setattr(Stripe, "account", interrupted)
+    monkeypatch.setattr(Stripe, "fetch", interrupted)
     seen = await onboarding.look(runtime.database, runtime.stripe, "host_ada", now=runtime.now())
     assert seen.capability == await capability(runtime.database) == "rejected"
 

@@ -54,7 +54,7 @@ async def test_a_day_pays_everybody_who_is_due_and_says_how_far_it_is(
 
 
 INSIDE: list[tuple[Any, str]] = [
-    (plans, "begin"),
+    (plans, "start"),
     (funds, "lock"),
     (funds, "due"),
     (payouts, "write"),
@@ -159,7 +159,7 @@ async def test_many_workers_at_one_batch_pay_everybody_once(runtime: Runtime, bo
     await crowd.earned(runtime, box, 100)
     begun = await asyncio.gather(*(batches.of_today(database, now=now) for _ in range(5)))
     assert sum(begun) == 1
-    await batches.begin(database, "pob_hand", actor="key_ada", now=now)
+    await batches.start(database, "pob_hand", actor="key_ada", now=now)
     made = await asyncio.gather(*(batches.write(database, {}, now=now) for _ in range(5)))
     assert sum(made) == 100
     sent = await asyncio.gather(*(transfers.send(database, door, now=now) for _ in range(5)))
@@ -189,12 +189,12 @@ async def test_who_is_not_due_is_left_out_and_nobody_else(runtime: Runtime, box:
     assert await batches.write(database, {}, now=tomorrow) == len(due)
     rows = await database.fetch("SELECT host_id FROM payouts WHERE batch_id IS NOT NULL")
     assert sorted(row.host_id for row in rows) == due
-    await batches.begin(database, "pob_hand", actor="key_ada", now=tomorrow)
+    await batches.start(database, "pob_hand", actor="key_ada", now=tomorrow)
     assert await batches.write(database, {"eur": 1}, now=tomorrow) == 1  # by hand: the weekly too
     by_hand = await database.run(batches.progress, "pob_hand")
     assert by_hand.payouts == {"waiting": 1}
     with pytest.raises(batches.BatchDiffers):
-        await batches.begin(database, "pob_hand", actor="key_bob", now=tomorrow)
+        await batches.start(database, "pob_hand", actor="key_bob", now=tomorrow)
 
 
 async def test_a_refused_payout_is_tried_anew_by_the_next_batch(

@@ -130,7 +130,7 @@ async def test_a_batch_meets_releases_and_requests_and_pays_everybody_all_they_e
         transfers.send(database, door, now=now),
     )
     await transfers.send(database, door, now=now)
-    await batches.begin(database, "pob_rest", actor="key_ada", now=now)
+    await batches.start(database, "pob_rest", actor="key_ada", now=now)
     await batches.write(database, {}, now=now)
     await transfers.send(database, door, now=now)
     assert await crowd.sums(runtime, box) == [crowd.EACH + 5 * 200] * 40
