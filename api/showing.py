@@ -98,6 +98,8 @@ def _typed(operation: Schema) -> Iterator[str]:
     how = "" if method == "GET" or (method == "POST" and body is not None) else f" -X {method}"
     if "text/event-stream" in operation["responses"]["200"].get("content", {}):
         how += " -N"  # each event as it comes
+    if "application/zip" in operation["responses"]["200"].get("content", {}):
+        how += " -OJ"  # into a file, under the name that it comes with
     if "[" in path:
         how += " -g"  # brackets are no pattern
     yield f'curl{how} "$TAKINGS{path}"'

@@ -315,6 +315,9 @@ STORY: Final = (
     Example("spaces.end", "/v1/spaces/spc_one/end"),
     Example("spaces.cancel", "/v1/spaces/spc_two/cancel", before=scenes.another_space),
     Example("spaces.cancellation", "/v1/spaces/spc_two/cancellation"),
+    Example("disputes.newest", "/v1/disputes", asked={"open": "true"}, before=scenes.disputed),
+    Example("disputes.one", "/v1/disputes/dp_one"),
+    Example("disputes.evidence", "/v1/disputes/dp_one/evidence"),
     Example("metrics.scrape", "/metrics"),
 )
 

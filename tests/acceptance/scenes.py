@@ -5,6 +5,7 @@ from typing import Final
 
 from api import keys
 from takings.money import Money
+from takings.payments import payments
 from takings.payouts import onboarding, payouts, plans
 from takings.spaces import hosts, spaces
 from tests import box_office, paying, stories
@@ -177,3 +178,10 @@ async def _asked(world: World, name: str) -> None:
         approval={"eur": 1},
         now=runtime.now(),
     )
+
+
+async def disputed(world: World) -> None:
+    """Zoe's bank asks back what she paid for her first tip."""
+    payment = await world.runtime.database.run(payments.get, world.names["pay_one"])
+    world.names["dp_one"] = world.box.dispute(payment_intent=payment.intent_id)["id"]
+    await world.heard()

@@ -4,9 +4,11 @@ TAKINGS_WRITE_EXAMPLES=1 writes api/examples.json anew; without it, what is writ
 what happens.
 """
 
+import io
 import json
 import os
 import re
+import zipfile
 from collections import Counter
 from typing import Any
 from urllib.parse import urlencode
@@ -99,8 +101,11 @@ async def first_event(service: str, world: World, example: Example) -> httpx.Res
 def shown(answer: httpx.Response) -> Any:
     """The answer as it can be shown: of a long list its end, of a long text its beginning.
 
-    What is measured is shown without figures.
+    What is measured is shown without figures; of an archive, what is in it.
     """
+    if answer.headers["content-type"] == "application/zip":
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            return "\n".join(archive.namelist())
     if answer.headers["content-type"].startswith("application/json"):
         found = answer.json()
         return found | {"data": found["data"][-ROWS:]} if "data" in found else found

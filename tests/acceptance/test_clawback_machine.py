@@ -14,7 +14,6 @@ import pytest
 from api.runtime import Runtime
 from sandbox.control import Sandbox
 from takings.database import Database, fetch
-from takings.ledger.journal import KeyReused
 from takings.payments import disputes, releases, returns
 from takings.spaces import spaces
 from tests import stories, together
@@ -92,8 +91,6 @@ async def tell(
             await database.run(disputes.heard, found, payment, now)
         else:
             await releases.release(database, now=stories.later(days=60))
-    broken = await stories.guilty(database)
-    assert {law: broken[law] for law in LAWS if law in broken} == {}
 
 
 async def _reserve(
@@ -131,6 +128,8 @@ async def test_in_whatever_order_we_hear_of_them_the_same_is_owed(
     ends = []
     for payment in payments:
         await tell(runtime, payment, story, chance)
+        broken = await stories.guilty(runtime.database)
+        assert {law: broken[law] for law in LAWS if law in broken} == {}
         ends.append(await left(runtime.database, payment))
     assert all(end == ends[0] for end in ends), story
 
@@ -143,8 +142,8 @@ async def test_control_who_believes_older_views_ends_elsewhere(
     payment, _ = await together.paid(runtime, box, MINORS)
     await spaces.move(runtime.database, "spc_one", "ended", now=runtime.now())
     last_first = Random(1)  # noqa: S311 - as above
-    with pytest.raises(KeyReused):
-        await tell(runtime, payment, story, last_first, gullible=True)
+    await tell(runtime, payment, story, last_first, gullible=True)
+    assert any(row[2] for row in await left(runtime.database, payment))  # it was won, all the same
 
 
 def example(chance: Random) -> Story:

@@ -140,7 +140,6 @@ class Play:
     fate: Fate
     without: Collection[str] = ()
     clock: datetime = field(default_factory=lambda: datetime.now(UTC))
-    short: bool = False  # the platform bears losses without money of its own
     wrong: list[str] = field(default_factory=list)
     runtime: Runtime = field(init=False)
     _life: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -235,8 +234,15 @@ class Play:
 
     async def check(self, when: str) -> None:
         """Nothing is wrong in the books."""
-        found = await stories.guilty(self.runtime.database, short=self.short)
+        found = await stories.guilty(self.runtime.database, short=True)
         self.wrong += [f"{when}: {name}: {rows}" for name, rows in found.items()]
+
+    async def last_look(self) -> Counter[str]:
+        """Nothing moves any more, and nothing is wrong; all that there is in the end."""
+        self.fate.on = False
+        await self.quiet()
+        await self.check("in the end")
+        return await self.seen()
 
     async def seen(self) -> Counter[str]:
         """All that there is in the end, here and at Stripe, without the ids that nobody chose."""
