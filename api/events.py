@@ -12,7 +12,8 @@ from api.operations import operation
 from api.schemas.common import Listing
 from api.schemas.events import Event, EventFilter, EventWithPayload
 from takings.errors import NotFound
-from takings.payments import tables, webhooks
+from takings.payments import stripe_tables as tables
+from takings.payments import webhooks
 
 router = operations.router("events")
 

@@ -53,13 +53,13 @@ async def request(here: Here, new: New, given: PayoutInput, actor: Actor) -> Pay
     made = await payouts.request(
         here.database, here.stripe, *what, actor=actor, approval=most, now=now
     )
-    return await here.database.run(_shown, made)
+    return await here.database.run(shown, made)
 
 
 @router.get("/payouts", **operation(*READERS, raises=(NotFound,)))
 async def newest(here: Here, asked: Annotated[PayoutFilter, Query()]) -> Listing[Payout]:
     """The payouts, newest first."""
-    return await here.database.run(_newest, asked)
+    return await here.database.run(listed, asked)
 
 
 @router.get("/payouts/{id}", **operation(*READERS, raises=(NotFound,)))
@@ -69,7 +69,7 @@ async def one(
     expand: Expand = [],  # noqa: B006 - never changed
 ) -> ExplainedPayout:
     """One payout, and what it is made of."""
-    return await here.database.run(_one, id, expand)
+    return await here.database.run(explained, id, expand)
 
 
 @router.get("/payouts/{id}/lines", **operation(*READERS, raises=(NotFound,)))
@@ -88,7 +88,7 @@ async def lines(
 async def approve(here: Here, id: Id, actor: Actor) -> Payout:  # noqa: A002 - as above
     """Let a payout go that waits; never by whoever asked for it.  Repeating changes nothing."""
     made = await payouts.approve(here.database, here.stripe, id, actor=actor, now=here.now())
-    return await here.database.run(_shown, made)
+    return await here.database.run(shown, made)
 
 
 @router.post(
@@ -98,10 +98,11 @@ async def approve(here: Here, id: Id, actor: Actor) -> Payout:  # noqa: A002 - a
 async def refuse(here: Here, id: Id, given: RefuseInput) -> Payout:  # noqa: A002 - as above
     """Do not let a payout go that waits: its money is the host's to take again."""
     made = await payouts.refuse(here.database, id, why=given.why, now=here.now())
-    return await here.database.run(_shown, made)
+    return await here.database.run(shown, made)
 
 
-async def _newest(session: AsyncSession, asked: PayoutFilter) -> Listing[Payout]:
+async def listed(session: AsyncSession, asked: PayoutFilter) -> Listing[Payout]:
+    """The payouts that are wanted, each with its transfers."""
     table = tables.Payout
     by = {
         col(table.host_id): asked.host,
@@ -110,26 +111,29 @@ async def _newest(session: AsyncSession, asked: PayoutFilter) -> Listing[Payout]
         col(table.batch_id): asked.batch,
     }
     page = await pages.newest(session, select(table), table, asked, filters=by)
-    sent = await transfers(session, [row.id for row in page.rows])
-    shown = [Payout.of(row, sent) for row in page.rows]
-    found = await expanding.expand(session, shown, asked.expand, WAYS)
+    sent = await _transfers(session, [row.id for row in page.rows])
+    plain = [Payout.of(row, sent) for row in page.rows]
+    found = await expanding.expand(session, plain, asked.expand, WAYS)
     return Listing(data=found, has_more=page.has_more, url="/v1/payouts")
 
 
-async def _one(session: AsyncSession, payout_id: str, expand: list[str]) -> ExplainedPayout:
+async def explained(
+    session: AsyncSession, payout_id: str, expand: Sequence[str] = ()
+) -> ExplainedPayout:
+    """A payout, and what it is made of; or NotFound."""
     row = await payouts.get(session, payout_id)
-    shown = await expanding.expand(session, [await _shown(session, row)], expand, WAYS)
-    return ExplainedPayout.explained(shown[0], await parts.waterfall(session, row))
+    [found] = await expanding.expand(session, [await shown(session, row)], expand, WAYS)
+    return ExplainedPayout.explained(found, await parts.waterfall(session, row))
 
 
-async def _shown(session: AsyncSession, row: tables.Payout) -> Payout:
-    return Payout.of(row, await transfers(session, [row.id]))
+async def shown(session: AsyncSession, row: tables.Payout) -> Payout:
+    """A payout with its transfers."""
+    return Payout.of(row, await _transfers(session, [row.id]))
 
 
-async def transfers(
+async def _transfers(
     session: AsyncSession, payout_ids: Collection[str]
 ) -> Sequence[tables.Transfer]:
-    """The transfers of these payouts, oldest first."""
     table = tables.Transfer
     wanted = select(table).where(col(table.payout_id).in_(payout_ids))
     return (await session.exec(wanted.order_by(col(table.created_at), col(table.id)))).all()

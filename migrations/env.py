@@ -11,6 +11,7 @@ from sqlalchemy.pool import NullPool
 import api.tables
 import takings.ledger.tables
 import takings.payments.dispute_tables
+import takings.payments.stripe_tables
 import takings.payments.tables
 import takings.payouts.tables
 import takings.policies.tables
@@ -25,6 +26,7 @@ MODELS = (  # named, so that what only has to be imported is not imported for no
     api.tables,
     takings.ledger.tables,
     takings.payments.dispute_tables,
+    takings.payments.stripe_tables,
     takings.payments.tables,
     takings.payouts.tables,
     takings.policies.tables,

@@ -15,6 +15,7 @@ from api.cli import (
     door,
     events,
     keys,
+    payouts,
     people,
     previews,
     processes,
@@ -46,6 +47,7 @@ GROUPS = {
     "door": door.app,
     "events": events.app,
     "keys": keys.app,
+    "payouts": payouts.app,
     "seals": seals.app,
 }
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from api.schemas.common import Output, Paging, Seconds, Text
-from takings.payments import tables
+from takings.payments import stripe_tables as tables
 
 
 class EventFilter(Paging):

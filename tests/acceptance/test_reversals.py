@@ -39,23 +39,21 @@ async def test_a_refund_after_the_payout_is_asked_back_of_the_hosts_account(
     [payment] = await paying.evening(runtime, box, 500)
     account = await paying.payee(runtime, box)
     await paying.pay(runtime)
+    await paying.hear(runtime, box)
     await refunded(runtime, "ref_1", payment, 200)
     assert await paying.available(runtime.database) == -200
     assert await recover(runtime) == 2  # looked at, and answered
     assert await recover(runtime) == 0
     await paying.hear(runtime, box)
     assert await recover(runtime) == 0
-    assert (
-        (await paying.journal(runtime.database))
-        .partition("payout:po_1:requested")[2]
-        .splitlines()[8:]
-        == """\
+    assert (await paying.journal(runtime.database)).endswith(
+        """
 reversal:<id>:booked
   clearing:transfers +200 eur
   liabilities:host:host_ada:available -200 eur
 txn:<id>
   assets:stripe:available +200 eur
-  clearing:transfers -200 eur""".splitlines()
+  clearing:transfers -200 eur"""
     )
     assert await paying.available(runtime.database) == 0
     assert box.balance("eur", account)["available"] == 300
@@ -132,12 +130,10 @@ async def test_what_is_being_asked_back_is_not_asked_back_again(
     await refunded(runtime, "ref_1", payment, 200)
     box.faults.call("timeout_with_effect", "/reversals$", times=3)
     await recover(runtime)
+    await paying.hear(runtime, box)  # its cash has come, and nobody knows yet that it is ours
+    assert await states(runtime) == [("asked", 200)]
     await refunded(runtime, "ref_2", payment, 100)
     await recover(runtime)
-    assert await states(runtime) == [("asked", 200), ("booked", 100)]
-    await paying.hear(runtime, box)
-    assert await recover(runtime) == 0  # the cash of the first has come, and it may be ours
-    await recover(runtime, minutes=2)
     assert await states(runtime) == [("booked", 200), ("booked", 100)]
     assert box.balance("eur", account)["available"] == 200
     await paying.hear(runtime, box)
@@ -177,7 +173,8 @@ async def test_a_reversal_made_at_stripe_is_booked_once_when_its_cash_comes(
     assert await paying.available(runtime.database) == 200
     assert await stories.guilty(runtime.database) == {}
     assert (await paying.pay(runtime, "po_2")).minor == 200
-    assert await paying.paid(runtime, "po_2") == [("returned_payout", 191), ("returned_payout", 9)]
+    lines = [("returned_payout", 9), ("returned_payout", 191)]
+    assert sorted(await paying.paid(runtime, "po_2")) == lines
 
 
 async def test_what_failed_to_be_refunded_is_the_hosts_again_though_it_was_reversed(

@@ -11,7 +11,7 @@ from takings.database import Database, fetch
 from takings.errors import TakingsError
 from takings.money import Money
 from takings.payments import refunds, releases
-from takings.payouts import batches, funds, payouts, transfers
+from takings.payouts import batches, funds, payouts, plans, transfers
 from takings.spaces import spaces
 from tests import crowd, paying, stories
 from tests.conftest import PROVE, Fresh
@@ -58,6 +58,7 @@ async def test_control_without_the_lock_and_the_law_the_same_money_is_paid_twice
     await paying.evening(runtime, box, 500)
     await paying.evening(runtime, box, 500, shares=[("host_bob", 10_000)])  # which pays for it
     await paying.payee(runtime, box)
+    await runtime.database.run(plans.get, "host_ada", runtime.now())  # else they meet there
     async with Database(fresh.owner) as owner:
         await owner.run(fetch, "DROP INDEX payouts_under_way_key")
 
