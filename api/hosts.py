@@ -15,7 +15,7 @@ from api.schemas.hosts import Host, HostBalance, HostInput, Standing, StandingIn
 from takings.errors import NotFound
 from takings.ledger import balances
 from takings.payments import exposures, stripe
-from takings.payouts import onboarding
+from takings.payouts import capabilities, onboarding
 from takings.payouts import tables as payouts
 from takings.records import BadId
 from takings.spaces import hosts, standings, tables
@@ -69,7 +69,7 @@ async def onboard(here: Here, id: Id, given: OnboardingInput) -> OnboardingLink:
 )
 async def account(here: Here, id: Id) -> HostAccount:  # noqa: A002 - the name in the address
     """The host's account as Stripe shows it now, and what Stripe still wants of the host."""
-    found = onboarding.look(here.database, here.stripe, id, now=here.now())
+    found = capabilities.look(here.database, here.stripe, id, now=here.now())
     return HostAccount.of(await found)
 
 

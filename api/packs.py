@@ -51,7 +51,7 @@ def _summary(dispute: Dispute, payment: tables.Payment, lines: Lines) -> Facts:
         "kind": dispute.kind,
         "status": dispute.status,
         "reason": dispute.reason,
-        **_amounts(dispute.currency, disputed=dispute.minor, taken=dispute.taken),
+        **_amounts(dispute.currency, amount=dispute.minor, taken=dispute.taken),
         "opened_at": dispute.created_at,
         "evidence_due_by": dispute.due_by,
         "closed_at": dispute.closed_at,
@@ -93,7 +93,7 @@ def _receipt(receipt: Receipt) -> Facts:
                 "fees_covered": line.fees_covered,
                 "returned": line.returned,
                 "platform": line.commission,
-                "hosts": {share.host: share.net for share in line.shares},
+                "hosts": [{"host": share.host, "got": share.net} for share in line.shares],
             }
             for line in receipt.lines
         ],

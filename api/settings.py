@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, FilePath, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -20,6 +20,7 @@ from takings.money import DECIMALS
 PREFIX = "TAKINGS_"
 HIGHEST_PORT = 65535
 FORM = "postgresql://user:password@host:port/database"
+TESTING = ("sk_test_", "rk_test_")
 
 
 class Settings(BaseSettings):
@@ -74,6 +75,10 @@ class Settings(BaseSettings):
         description="requests of one API key in ten seconds, all processes",
     )
 
+    test_clock: FilePath | None = Field(
+        default=None, description="a file: how many seconds ahead it is here and in the sandbox"
+    )
+
     host: str = Field(default="127.0.0.1", description="where the API listens")
     port: int = Field(default=8000, ge=0, le=HIGHEST_PORT, description="its port")
 
@@ -89,6 +94,14 @@ class Settings(BaseSettings):
         if parsed is not None and not 0 < (parsed.port or 5432) <= HIGHEST_PORT:
             raise ValueError(f"there is no port {parsed.port}")
         return url
+
+    @field_validator("test_clock")
+    @classmethod
+    def _only_beside_the_sandbox(cls, path: Path | None, told: ValidationInfo) -> Path | None:
+        key, base = (told.data.get(name) for name in ("stripe_api_key", "stripe_api_base"))
+        if path is not None and not (base and key and key.get_secret_value().startswith(TESTING)):
+            raise ValueError("time moves only beside the sandbox: with its address and a test key")
+        return path
 
     @field_validator("payout_approval", mode="before")
     @classmethod

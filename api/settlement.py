@@ -2,9 +2,9 @@
 
 from takings.payments.facts import Readers
 from takings.payments.payments import Settlement
-from takings.payouts import banks, onboarding
+from takings.payouts import banks, capabilities
 from ticketing import sales
 from tipping import tips
 
 SETTLEMENT: Settlement = {**tips.SETTLEMENT, **sales.SETTLEMENT}
-READERS: Readers = {**onboarding.READERS, **banks.READERS}
+READERS: Readers = {**capabilities.READERS, **banks.READERS}

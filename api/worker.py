@@ -17,7 +17,7 @@ from api.settlement import READERS, SETTLEMENT
 from takings.errors import TakingsError
 from takings.ledger import months, seals
 from takings.payments import captures, cash, parked, releases, sweeps, webhooks
-from takings.payouts import batches, onboarding, platform, reversals, transfers
+from takings.payouts import batches, capabilities, onboarding, platform, reversals, transfers
 from ticketing import cancellations, endings, holds, returns, waitlist
 from tipping import tabs
 
@@ -142,7 +142,7 @@ DUTIES = (
     Duty(
         "accounts",
         timedelta(minutes=10),
-        lambda r, now: onboarding.sweep(r.database, r.stripe, now=now),
+        lambda r, now: capabilities.sweep(r.database, r.stripe, now=now),
     ),
     Duty(
         "platform_payouts",

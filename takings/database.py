@@ -200,6 +200,20 @@ async def fetch(session: AsyncSession, sql: str, *args: Any) -> Sequence[Row[Any
     return await _rows(await session.connection(), sql, args)
 
 
+PLANS = "SELECT set_config('plan_cache_mode', $1, true)"
+
+
+@asynccontextmanager
+async def plans_kept(session: AsyncSession) -> AsyncIterator[None]:
+    """While inside, plans are kept: for statements that write many rows with foreign keys.
+
+    Our connections plan every statement anew; so they would a foreign key's check, for every row.
+    """
+    await fetch(session, PLANS, "auto")
+    yield
+    await fetch(session, PLANS, "force_custom_plan")
+
+
 async def _rows(connection: AsyncConnection, sql: str, args: tuple[Any, ...]) -> Sequence[Row[Any]]:
     result = await connection.exec_driver_sql(sql, args)
     return result.all() if result.returns_rows else ()

@@ -1,4 +1,4 @@
-"""When a host is paid: the plan, its pause, and what comes next; commands of ``takings payouts``."""
+"""When a host is paid: the plan, its pause, what comes next; commands of ``takings payouts``."""
 
 from typing import Annotated
 
@@ -41,14 +41,15 @@ async def plan(
     async with loop.running() as runtime:
         now = runtime.now()
         found = await runtime.database.run(plans.get, host, now)
+        known = PayoutPlan.of(found)
         if schedule or anchor is not None or least:
             found = await plans.edit(
                 runtime.database,
                 host,
-                schedule=schedule or found.schedule,
-                anchor=anchor if schedule or anchor is not None else found.anchor,
-                minimums={**found.minimums, **least},
-                expected=found.version,
+                schedule=schedule or known.schedule,
+                anchor=anchor if schedule or anchor is not None else known.anchor,
+                minimums=known.minimums | least,
+                expected=known.version,
                 now=now,
             )
             await loop.noted(runtime, "payout_plans.edit", host)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from api.schemas.common import Currency, Input, Minor, Output, OwnId, Seconds, Text, Url
 from takings.money import Money
-from takings.payouts import onboarding, tables
+from takings.payouts import capabilities, onboarding, tables
 
 
 class OnboardingInput(Input):
@@ -48,7 +48,7 @@ class HostAccount(Output):
     due: Annotated[list[str], Field(description="what Stripe still wants, in Stripe's words")]
 
     @classmethod
-    def of(cls, account: onboarding.Account) -> Self:
+    def of(cls, account: capabilities.Account) -> Self:
         """The account as the API shows it."""
         told = {"host": account.host, "stripe_account": account.id}
         return cls(**told, capability=account.capability, due=list(account.due))

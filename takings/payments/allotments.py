@@ -17,7 +17,7 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import commission, splits
-from takings.database import fetch
+from takings.database import fetch, plans_kept
 from takings.ledger import accounts
 from takings.ledger.entries import Posting, moving
 from takings.money import Money
@@ -77,9 +77,6 @@ ON CONFLICT (host_id, currency) DO UPDATE SET minor = l.minor + excluded.minor
 RETURNING host_id, currency, minor
 """
 
-# Our connections plan every statement anew; so they do for a foreign key's check, for every row.
-PLANS = "SELECT set_config('plan_cache_mode', $1, true)"
-
 WRITE = """
 INSERT INTO allotments (line_id, position, host_id, account, gross, credited, taken, held,
                         parked_until)
@@ -105,9 +102,8 @@ async def earn(
         known = None if line.id in unserved else counters
         allotted[line.id] = divide(line, grosses[line.id], known)
     rows = [a for parts in allotted.values() for a in parts]
-    await fetch(session, PLANS, "auto")
-    await fetch(session, WRITE, *columns(_row(a, now) for a in rows))
-    await fetch(session, PLANS, "force_custom_plan")
+    async with plans_kept(session):
+        await fetch(session, WRITE, *columns(_row(a, now) for a in rows))
     return allotted
 
 

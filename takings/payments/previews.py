@@ -5,7 +5,7 @@ lifetime counters; only Stripe's fee is an estimate, the policy's.  An app store
 the price first: it is priced here, and never settled (``orders.ChannelNotSettled``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final, Literal
@@ -153,6 +153,9 @@ SELECT host_id, minor FROM lifetime_sales WHERE host_id = ANY($1::text[]) AND cu
 """
 
 
+ABSENT = "SELECT id FROM hosts WHERE id = ANY($1::text[]) AND capability <> 'active'"
+
+
 async def ask(session: AsyncSession, question: Question) -> Preview:
     """What would each get, at today's policy, shares and lifetime counters.
 
@@ -172,7 +175,9 @@ async def ask(session: AsyncSession, question: Question) -> Preview:
         raise NobodyToDivideAmong
     hosts, currency = [share.host for share in shares], question.offer.price.currency
     earned = {row.host_id: row.minor for row in await fetch(session, COUNTERS, hosts, currency)}
-    found = of(question.offer, policy, shares, earned | dict(question.counters))
+    waiting = [share.host for share in shares if share.claim is not None]
+    parked = {row.id for row in await fetch(session, ABSENT, waiting)} if waiting else set()
+    found = of(question.offer, policy, shares, earned | dict(question.counters), parked)
     return replace(found, space=question.space, agreement_version=version)
 
 
@@ -189,9 +194,15 @@ async def _agreed(session: AsyncSession, space: str, offer: Offer) -> tuple[int,
 
 
 def of(
-    offer: Offer, policy: Policy, shares: Sequence[Share], counters: Mapping[str, int]
+    offer: Offer,
+    policy: Policy,
+    shares: Sequence[Share],
+    counters: Mapping[str, int],
+    parked: Collection[str] = (),
 ) -> Preview:
     """What would each get of an offer, from where their lifetime counters stand.
+
+    Who is ``parked`` bears no card fee: the platform does.
 
     Raises BadSize, ChannelNotPriced, RegionNotPriced, NotChargeable, AmountTooLarge, and what the
     policy refuses.
@@ -208,12 +219,14 @@ def of(
     grosses = splits.divide(line.minor, [share.weight for share in shares])
     before = {(share.host, line.currency): counters.get(share.host, 0) for share in shares}
     kept, kept_of_all = _commissions(line, grosses, before, offer.size)
-    passed = splits.divide(fee if policy.fee_bearer == "host" else 0, grosses)
+    parts = splits.divide(fee if policy.fee_bearer == "host" else 0, grosses)
+    passed = [0 if who.host in parked else part for who, part in zip(shares, parts, strict=True)]
+    fees = (fee, fee - sum(passed))
     return Preview(
         offer=offer,
         policy=policy,
-        first=_sums(offer, line, fee, sum(kept), 1),
-        total=_sums(offer, line, fee, sum(kept_of_all), offer.size),
+        first=_sums(offer, line, fees, sum(kept), 1),
+        total=_sums(offer, line, fees, sum(kept_of_all), offer.size),
         payees=tuple(
             Payee(
                 host=share.host,
@@ -282,13 +295,16 @@ def _crossings(line: Line, gross: int, counter: int, size: int) -> tuple[Crossin
     )
 
 
-def _sums(offer: Offer, line: Line, fee: int, kept: int, many: int) -> Sums:
-    """Where the money of so many sales goes, of which the platform keeps so much."""
+def _sums(offer: Offer, line: Line, fees: tuple[int, int], kept: int, many: int) -> Sums:
+    """Where the money of so many sales goes, of which the platform keeps so much.
+
+    ``fees`` is the card fee of one, and what the hosts do not bear of it.
+    """
+    fee, borne = fees
 
     def times(minor: int) -> Money:
         return Money(many * minor, line.currency)
 
-    borne = 0 if line.policy.fee_bearer == "host" else fee
     return Sums(
         charged=times(offer.price.minor + line.fees_covered),
         store_fee=times(offer.price.minor - line.minor),

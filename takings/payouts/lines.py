@@ -78,9 +78,12 @@ SELECT e.kind, -sum(p.minor)::bigint AS minor
  GROUP BY e.kind ORDER BY min(p.posted_at), e.kind
 """
 
+# First the entry's few postings: an account may have millions.
 AT = """
-SELECT posted_at, seq FROM postings
- WHERE entry_id = $1 AND n = $2 AND account_id = $3 AND seq > $4 AND seq <= $5
+WITH entry AS MATERIALIZED (
+  SELECT account_id, posted_at, seq FROM postings WHERE entry_id = $1 AND n::text = $2
+)
+SELECT posted_at, seq FROM entry WHERE account_id = $3 AND seq > $4 AND seq <= $5
 """
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -113,8 +116,8 @@ async def _place(session: AsyncSession, payout: Payout, after: str | None) -> tu
     if after is None or after == BROUGHT:
         return payout.after_at or EPOCH, payout.after_seq
     entry, _, number = after.rpartition(".")
-    place = (entry, int(number) if number.isdecimal() else 0, payout.account_id)
-    for row in await fetch(session, AT, *place, payout.after_seq, payout.upto_seq):
+    within = payout.account_id, payout.after_seq, payout.upto_seq
+    for row in await fetch(session, AT, entry, number, *within):
         return row.posted_at, row.seq
     raise NotFound(kind=f"line of {payout.id}", id=after)
 

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import money, records
-from takings.database import Database, fetch
+from takings.database import Database, fetch, plans_kept
 from takings.errors import Conflict, NotFound, Refused, Unavailable
 from takings.ledger import journal
 from takings.money import LIMIT, Money
@@ -198,9 +198,9 @@ async def write(
         (payout_id, approval.get(row.currency, LIMIT), *COPIED(row))
         for payout_id, row in zip(ids, due, strict=True)
     ]
-    written = await fetch(
-        session, INSERT, *map(list, zip(*rows, strict=True)), batch_id, actor, now
-    )
+    columns = map(list, zip(*rows, strict=True))
+    async with plans_kept(session):
+        written = await fetch(session, INSERT, *columns, batch_id, actor, now)
     requested = [
         funds.moved(payout_id, row.host_id, Money(row.minor, row.currency), "requested", now)
         for payout_id, row in zip(ids, due, strict=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.batching import Batcher
-from takings.database import Database, fetch
+from takings.database import Database, fetch, plans_kept
 from takings.errors import NotFound, Unavailable
 from takings.ledger import accounts, journal
 from takings.ledger.entries import Entry, Posting
@@ -57,7 +57,8 @@ SELECT t.id, p.id, p.host_id, p.currency, p.minor, 'asked', 0, 0, $3
 async def write(session: AsyncSession, payouts: Sequence[Any], now: datetime) -> Sequence[str]:
     """Write one transfer for each payout, and what it asks of Stripe; answer the asks' keys."""
     ids = [new_id("trf") for _ in payouts]
-    await fetch(session, INSERT, ids, [payout.id for payout in payouts], now)
+    async with plans_kept(session):
+        await fetch(session, INSERT, ids, [payout.id for payout in payouts], now)
     asked = {
         f"transfer:{transfer}": {
             "amount": payout.minor,

@@ -6,7 +6,7 @@ from typing import Final
 from api import keys
 from takings.money import Money
 from takings.payments import payments
-from takings.payouts import onboarding, payouts, plans
+from takings.payouts import capabilities, payouts, plans
 from takings.spaces import hosts, spaces
 from tests import box_office, paying, stories
 from tests.acceptance.world import World
@@ -128,7 +128,7 @@ async def given_away(world: World) -> None:
 
 async def banked(world: World) -> None:
     """Stripe sends on to Ada's bank what she has in her account there."""
-    account = await onboarding.look(
+    account = await capabilities.look(
         world.runtime.database,
         world.runtime.stripe,
         world.names["host_ada"],

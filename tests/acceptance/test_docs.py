@@ -34,8 +34,9 @@ from takings.database import Database, fetch
 from takings.ledger import accounts
 from takings.money import Money
 from takings.payments import cash, refunds
+from takings.payouts import reversals
 from takings.policies.presets import PRESETS
-from tests import authorised, box_office, stories
+from tests import authorised, box_office, paying, stories
 from tests.acceptance import test_fees, test_ticket_money
 
 ROOT = Path(__file__).parent.parent.parent
@@ -224,7 +225,7 @@ async def journal(database: Database) -> str:
     lines: list[str] = []
     for row in await database.run(fetch, JOURNAL):
         if row.n == 1:
-            lines.append(re.sub(r"(pay|ref|txn|po)_\w+", "<id>", row.key))
+            lines.append(re.sub(r"(pay|ref|txn|po|trf|trr|dp)_\w+", "<id>", row.key))
         account = row.name.replace("host_", "")
         amount = money.decimal(abs(Money(row.minor, row.currency)))
         lines.append(f"  {account:<30}{('+' if row.minor > 0 else '−') + amount:>8}")
@@ -248,6 +249,18 @@ async def a_refund(runtime: Runtime, box: Sandbox) -> None:
     )
     await stories.hear(runtime, box)
     box.fail_refund(refund.stripe_id or "")
+    await stories.hear(runtime, box)
+
+
+async def a_dispute(runtime: Runtime, box: Sandbox) -> None:
+    """Of five euros and the card fee all is disputed, then taken, then won."""
+    await stories.room(runtime.database, runtime.now())
+    sent = await stories.paid_tip(runtime, box, 500)
+    found = box.dispute(payment_intent=sent.payment.intent_id, taken=False)
+    await stories.hear(runtime, box)
+    box.withdraw_dispute(found["id"])
+    await stories.hear(runtime, box)
+    box.close_dispute(found["id"], "won")
     await stories.hear(runtime, box)
 
 
@@ -285,12 +298,27 @@ async def a_platforms_payout(runtime: Runtime, box: Sandbox) -> None:
     await stories.hear(runtime, box)
 
 
+async def a_payout(runtime: Runtime, box: Sandbox) -> None:
+    """Five euros of Ada's are sent to her; then two of them are refunded, and asked back."""
+    [payment] = await paying.evening(runtime, box, 500)
+    await paying.payee(runtime, box)
+    await paying.pay(runtime)
+    await paying.hear(runtime, box)
+    part, now = Money(200, "eur"), runtime.now()
+    await refunds.refund(runtime.database, runtime.stripe, "ref_1", payment, part, now=now)
+    await paying.hear(runtime, box)
+    await reversals.recover(runtime.database, runtime.stripe, now=now)
+    await paying.hear(runtime, box)
+
+
 STORIES: dict[str, Callable[[Runtime, Sandbox], Awaitable[None]]] = {
     "a tip": a_tip,
     "a tab": a_tab,
     "a refund": a_refund,
+    "a dispute": a_dispute,
     "a fee passed on": a_fee_passed_on,
     "a ticket": a_ticket,
+    "a payout": a_payout,
     "a platform's payout": a_platforms_payout,
 }
 BOOKS = re.compile(r"<!-- books: (.+?) -->\s*```text\n(.*?)```", re.DOTALL)

@@ -92,7 +92,8 @@ async def test_a_tip_is_shown_with_its_message_its_refund_and_where_it_went(
     assert refund["amount"] == {"amount": 100, "currency": "eur"}
     receipt = paper(files, "receipt")
     assert receipt["paid"]["amount"] == receipt["returned"]["amount"] == 546
-    assert receipt["lines"][0]["hosts"]["host_ada"]["amount"] == 300
+    ada = {"host": "host_ada", "got": {"amount": 300, "currency": "eur"}}
+    assert receipt["lines"][0]["hosts"][0] == ada
     summary = paper(files, "summary")
     assert (summary["status"], summary["taken"]["amount"]) == ("lost", 446)
     assert summary["paid_for"][0]["disputed"]["amount"] == 446

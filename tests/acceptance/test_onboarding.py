@@ -15,7 +15,7 @@ from takings.errors import NotFound
 from takings.payments import asks, facts, objects, stripe, webhooks
 from takings.payments.facts import Overtaken, Told
 from takings.payments.stripe import Stripe, StripeAway, StripeRefused
-from takings.payouts import onboarding
+from takings.payouts import capabilities, onboarding
 from takings.payouts.onboarding import Link
 from takings.spaces import hosts
 from tests import stories
@@ -130,11 +130,11 @@ def test_what_stripe_may_say_next_year_counts_as_restricted() -> None:
         "closed": False,
         "configuration": {"recipient": {"capabilities": {"stripe_balance": transfers}}},
     }
-    assert onboarding.capability(shown, "active") == "restricted"
-    assert onboarding.capability({"closed": False, "configuration": None}, "active") == "restricted"
-    assert onboarding.capability(None, "active") == "restricted"
-    assert onboarding.capability({"closed": True}, "active") == "closed"
-    assert onboarding.capability(None, "closed") == "closed"
+    assert capabilities.said(shown, "active") == "restricted"
+    assert capabilities.said({"closed": False, "configuration": None}, "active") == "restricted"
+    assert capabilities.said(None, "active") == "restricted"
+    assert capabilities.said({"closed": True}, "active") == "closed"
+    assert capabilities.said(None, "closed") == "closed"
 
 
 @pytest.mark.usefixtures("hooked")
@@ -181,13 +181,13 @@ async def test_an_account_that_is_not_shown_to_us_is_only_restricted(
 ) -> None:
     found = await link(runtime)
     box.capability(found.account)
-    await onboarding.sweep(runtime.database, runtime.stripe, now=runtime.now())
+    await capabilities.sweep(runtime.database, runtime.stripe, now=runtime.now())
     assert await capability(runtime.database) == "active"
     box.state.get("account", found.account)["deauthorized"] = True  # or it is the wrong key
-    await onboarding.sweep(runtime.database, runtime.stripe, now=runtime.now())
+    await capabilities.sweep(runtime.database, runtime.stripe, now=runtime.now())
     assert await capability(runtime.database) == "restricted"
     box.state.get("account", found.account)["deauthorized"] = False
-    await onboarding.sweep(runtime.database, runtime.stripe, now=runtime.now())
+    await capabilities.sweep(runtime.database, runtime.stripe, now=runtime.now())
     assert await capability(runtime.database) == "active"
 
 
@@ -200,7 +200,7 @@ async def test_the_sweep_goes_round_all_accounts(runtime: Runtime, box: Sandbox)
     for row in box.state.table("account").rows:
         row["status"] = "active"  # nobody tells us
     looked = [
-        await onboarding.sweep(runtime.database, runtime.stripe, now=runtime.now(), most=2)
+        await capabilities.sweep(runtime.database, runtime.stripe, now=runtime.now(), most=2)
         for _ in range(3)
     ]
     assert looked == [2, 1, 2]
@@ -332,12 +332,12 @@ async def test_of_two_who_look_at_once_the_older_view_is_not_booked_last(
 ) -> None:
     found = await link(runtime)
     told = Told("account.updated", runtime.now(), {}, found.account)
-    older = await onboarding.learn(runtime.database, runtime.stripe, told)
+    older = await capabilities.learn(runtime.database, runtime.stripe, told)
     box.capability(found.account)
-    newer = await onboarding.learn(runtime.database, runtime.stripe, told)
-    await runtime.database.run(onboarding.book, newer, runtime.now())
+    newer = await capabilities.learn(runtime.database, runtime.stripe, told)
+    await runtime.database.run(capabilities.book, newer, runtime.now())
     with pytest.raises(Overtaken):
-        await runtime.database.run(onboarding.book, older, runtime.now())
+        await runtime.database.run(capabilities.book, older, runtime.now())
     assert await capability(runtime.database) == "active"
 
 
@@ -347,12 +347,12 @@ async def test_an_older_view_loses_also_where_the_newer_one_changed_nothing(
     found = await link(runtime)
     told = Told("account.updated", runtime.now(), {}, found.account)
     box.capability(found.account)
-    older = await onboarding.learn(runtime.database, runtime.stripe, told)
+    older = await capabilities.learn(runtime.database, runtime.stripe, told)
     box.capability(found.account, "restricted")
-    newer = await onboarding.learn(runtime.database, runtime.stripe, told)
-    await runtime.database.run(onboarding.book, newer, runtime.now())
+    newer = await capabilities.learn(runtime.database, runtime.stripe, told)
+    await runtime.database.run(capabilities.book, newer, runtime.now())
     with pytest.raises(Overtaken):
-        await runtime.database.run(onboarding.book, older, runtime.now())
+        await runtime.database.run(capabilities.book, older, runtime.now())
     assert await capability(runtime.database) == "restricted"
 
 
@@ -369,14 +369,14 @@ async def test_who_looks_while_somebody_else_does_looks_again(
             box.capability(found.account, "rejected")
             told = Told("account.updated", runtime.now(), {}, account_id)
             looks.append(told)
-            view = await onboarding.learn(runtime.database, runtime.stripe, told)
-            await runtime.database.run(onboarding.book, view, runtime.now())
+            view = await capabilities.learn(runtime.database, runtime.stripe, told)
+            await runtime.database.run(capabilities.book, view, runtime.now())
         return answer
 
     monkeypatch.setattr(Stripe, "fetch", interrupted)
-    seen = await onboarding.look(runtime.database, runtime.stripe, "host_ada", now=runtime.now())
+    seen = await capabilities.look(runtime.database, runtime.stripe, "host_ada", now=runtime.now())
     assert seen.capability == await capability(runtime.database) == "rejected"
 
 
 def test_every_reader_reads_what_no_fact_says() -> None:
-    assert not set(onboarding.READERS) & {*facts.PROOFS, *facts.OVER, *facts.FETCHED}
+    assert not set(capabilities.READERS) & {*facts.PROOFS, *facts.OVER, *facts.FETCHED}

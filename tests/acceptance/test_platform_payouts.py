@@ -18,6 +18,9 @@ from takings.payouts import banks, platform
 from takings.payouts.tables import BankPayout
 from tests import paying, stories
 from tests.acceptance.test_asks import crash_after
+from tests.acceptance.test_cli import Cli, cli
+
+__all__ = ["cli"]
 
 DISCORD = "discord-2021"
 OWN = 680
@@ -330,3 +333,18 @@ async def test_money_that_stripe_sweeps_by_itself_is_told_of(
 
 def test_every_kind_of_payout_event_is_read() -> None:
     assert set(banks.READERS) == {f"payout.{kind}" for kind in banks.TYPES}
+
+
+async def test_nothing_starts_where_stripe_sweeps_hosts_money_and_the_doctor_says_so(
+    cli: Cli, box: Sandbox
+) -> None:
+    found = await cli("doctor", "--json")
+    assert [one["state"] for one in found.json["data"] if one["name"] == "schedule"] == ["fine"]
+    box.settings.payout_interval = "weekly"
+    found = await cli("doctor", "--json")
+    assert found.code == 1
+    wrong = [one for one in found.json["data"] if one["state"] == "wrong"]
+    assert [one["name"] for one in wrong] == ["schedule"]
+    refused = await cli("worker")
+    assert refused.code == 2
+    assert "Set the payout schedule of your account at Stripe to manual." in refused.err

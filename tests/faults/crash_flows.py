@@ -16,28 +16,33 @@ from takings.spaces import hosts, spaces
 from takings.spaces.agreements import Claim, Share
 from tests import paying, stories
 from tests.faults.crash_points import Play
-from tipping import tips
 
 Flow = Callable[[Play], Awaitable[None]]
 Act = Callable[[Runtime], Awaitable[object]]
 
 
+async def smallest(runtime: Runtime) -> Any:
+    """The payment that stories of one payment are about: its id, and its intent at Stripe."""
+    sql = "SELECT id, intent_id FROM payments ORDER BY minor LIMIT 1"
+    return (await runtime.database.fetch(sql))[0]
+
+
 def refund(name: str, minor: int | None) -> Act:
-    """So much goes back to the listener; without an amount, the rest."""
+    """So much of it goes back to the listener; without an amount, the rest."""
 
     async def act(runtime: Runtime) -> None:
-        row = (await runtime.database.fetch("SELECT id FROM payments"))[0]
+        payment = (await smallest(runtime)).id
         amount = None if minor is None else Money(minor, "eur")
         named = {"now": runtime.now()}
-        await refunds.refund(runtime.database, runtime.stripe, name, row.id, amount, **named)
+        await refunds.refund(runtime.database, runtime.stripe, name, payment, amount, **named)
 
     return act
 
 
-async def intent(play: Play) -> str:
-    """The one payment's intent at Stripe."""
-    row = (await play.runtime.database.fetch("SELECT intent_id FROM payments"))[0]
-    return str(row.intent_id)
+async def dispute(play: Play, **named: Any) -> str:
+    """Its bank disputes it; the dispute's id."""
+    intent = (await smallest(play.runtime)).intent_id
+    return str(play.box.dispute(payment_intent=intent, **named)["id"])
 
 
 async def tipped(play: Play) -> None:
@@ -52,8 +57,7 @@ async def tip_refunded_in_pieces(play: Play) -> None:
     await stories.room(play.runtime.database, play.clock)
     play.fate.on = True
     await play.act(lambda runtime: stories.tip(runtime, 500, name="tip_one"))
-    sent = await tips.get(play.runtime.database, "tip_one")
-    play.box.pay(sent.payment.intent_id)
+    play.box.pay((await smallest(play.runtime)).intent_id)
     await play.hear()
     await play.act(refund("ref_part", 200))
     await play.hear()
@@ -75,11 +79,11 @@ async def refund_failed(play: Play) -> None:
 async def dispute_won(play: Play) -> None:
     """An inquiry becomes a dispute, takes the money, and is won."""
     await tipped(play)
-    found = play.box.dispute(payment_intent=await intent(play), inquiry=True)
+    found = await dispute(play, inquiry=True)
     await play.hear()
-    play.box.withdraw_dispute(found["id"])
+    play.box.withdraw_dispute(found)
     await play.hear()
-    play.box.close_dispute(found["id"], "won", fee_back=True)
+    play.box.close_dispute(found, "won", fee_back=True)
     await play.hear()
 
 
@@ -87,11 +91,11 @@ async def dispute_lost(play: Play) -> None:
     """What a refund has left is disputed, frozen, taken and lost."""
     await tipped(play)
     await play.act(refund("ref_part", 200))
-    found = play.box.dispute(payment_intent=await intent(play), amount=546, taken=False)
+    found = await dispute(play, amount=546, taken=False)
     await play.hear()
-    play.box.withdraw_dispute(found["id"])
+    play.box.withdraw_dispute(found)
     await play.hear()
-    play.box.close_dispute(found["id"], "lost")
+    play.box.close_dispute(found, "lost")
     await play.hear()
 
 
@@ -217,6 +221,15 @@ async def reversal_refused(play: Play) -> None:
     await play.hear()
 
 
+async def dispute_after_payout(play: Play) -> None:
+    """What had gone is taken by the bank, asked back of the host, and won after all."""
+    await paid_out(play)
+    found = await dispute(play)
+    await play.hear()
+    play.box.close_dispute(found, "won", fee_back=True)
+    await play.hear()
+
+
 FLOWS: Mapping[str, Flow] = {
     flow.__name__: flow
     for flow in (
@@ -232,5 +245,6 @@ FLOWS: Mapping[str, Flow] = {
         payout_refused,
         refund_after_payout,
         reversal_refused,
+        dispute_after_payout,
     )
 }

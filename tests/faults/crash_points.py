@@ -9,11 +9,13 @@ trace goes on by itself.
 
 import asyncio
 import re
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import FrameType
 from typing import Any, Literal
 
 import stripe
@@ -72,7 +74,7 @@ class Fate:
             self.die()
         return mine
 
-    def passed(self, mine: bool, lost: Exception, *, effect: bool) -> None:  # noqa: FBT001
+    def passed(self, mine: bool, lost: Exception, *, effect: bool) -> None:
         """It has had its effect."""
         self.kept += effect
         if mine and self.way == "lost":
@@ -100,13 +102,24 @@ class Mortal(Database):
             await session.flush()
             wrote = (await fetch(session, WROTE))[0].wrote
             if wrote:
-                mine = self.fate.comes("commit")
+                mine = self.fate.comes(f"commit of {owner()}")
         if wrote:
             self.fate.passed(mine, DatabaseAway(), effect=True)
 
     async def fetch(self, sql: str, *args: Any) -> Any:
         """A statement of its own commits as well."""
         return await self.run(fetch, sql, *args)
+
+
+def owner() -> str:
+    """Whose transaction is about to be committed."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001
+    while frame is not None:
+        floor, _, module = frame.f_globals["__name__"].rpartition(".")
+        if floor.startswith(("takings.", "tipping")):
+            return f"{module}.{frame.f_code.co_name}"
+        frame = frame.f_back
+    return "somebody"
 
 
 WROTE = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS wrote"

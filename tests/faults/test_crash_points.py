@@ -2,16 +2,21 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from random import Random
+from typing import Self
 
 import pytest
 from pydantic import SecretStr
 
 import sandbox
-from api.settings import Settings, sealed
+from api.settings import sealed
+from takings import books, embedded
+from takings.database import Database
 from takings.embedded import Server
-from tests.conftest import PROVE
+from tests.conftest import HOME, PROVE
 from tests.contract import gate
 from tests.faults.crash_flows import FLOWS
 from tests.faults.crash_points import Fate, Play, Way
@@ -20,31 +25,43 @@ PART = 20
 """How many crash points of a flow are tried, unless all are."""
 
 
-def settings(server: Server, database: str, stripe: str) -> Settings:
-    """Those of a process on this stage."""
-    return sealed(
-        database_url=server.url(database, "app"),
-        owner_url=server.url(database, "owner"),
-        stripe_api_key=SecretStr("sk_test_takings"),
-        stripe_api_base=stripe,
-    )
-
-
 class Theatre:
     """Every performance has a database and a Stripe of its own."""
 
-    def __init__(self, server: Server, template: str) -> None:
-        self.server, self.template = server, template
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.empty, self.stage = (f"{what}_{os.getpid()}" for what in ("empty", "stage"))
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Self]:
+        """A migrated database is there to be copied; nobody waits for the disk.
+
+        It is processes that die here, and not the machine.
+        """
+        url = self.server.url("postgres", "admin")
+        async with Database(url, connections=1) as admin:
+            await admin.fetch("ALTER SYSTEM SET fsync = off")
+            await admin.fetch("SELECT pg_reload_conf()")
+        await self.server.drop(self.empty)
+        await self.server.create(self.empty)
+        await books.prepare(self.server.url(self.empty, "owner"), books.APP, now=datetime.now(UTC))
+        yield self
+        await self.server.drop(self.stage)
+        await self.server.drop(self.empty)
 
     async def perform(
         self, flow: str, fate: Fate, without: Collection[str] = ()
     ) -> tuple[list[str], Counter[str]]:
         """What is wrong after it, and all that there is then."""
-        name = f"crash_{os.getpid()}"
-        await self.server.drop(name)
-        await self.server.create(name, template=self.template)
+        await self.server.drop(self.stage)
+        await self.server.create(self.stage, template=self.empty)
         async with sandbox.running() as box:
-            play = Play(settings(self.server, name, box.url), box, fate, without)
+            settings = sealed(
+                database_url=self.server.url(self.stage, "app"),
+                stripe_api_key=SecretStr("sk_test_takings"),
+                stripe_api_base=box.url,
+            )
+            play = Play(settings, box, fate, without)
             await play.begin()
             try:
                 await FLOWS[flow](play)
@@ -52,7 +69,6 @@ class Theatre:
             finally:
                 await play.end()
             gate.check(box)
-        await self.server.drop(name)
         return play.wrong, seen
 
     async def differs(
@@ -63,12 +79,21 @@ class Theatre:
             wrong, seen = await self.perform(flow, fate, without)
         except Exception as error:  # noqa: BLE001 - it is what is wrong
             return [f"{type(error).__name__}: {error}"]
-        return [*wrong, *(f"+ {one}" for one in seen - whole), *(f"- {one}" for one in whole - seen)]
+        return [
+            *wrong,
+            *(f"+ {one}" for one in seen - whole),
+            *(f"- {one}" for one in whole - seen),
+        ]
 
 
 @pytest.fixture(scope="session")
-def theatre(server: Server, template: str) -> Theatre:
-    return Theatre(server, template)
+async def theatre() -> AsyncIterator[Theatre]:
+    """A server apart, so that other tests have their disk for themselves."""
+    async with (
+        embedded.running(HOME.with_name("postgres-theatre")) as server,
+        Theatre(server).opened() as found,
+    ):
+        yield found
 
 
 def points(met: Sequence[str]) -> Iterator[tuple[int, Way]]:

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from api.cli import loop, output
 from api.cli.demo import buyers as people
-from api.cli.demo import cancelled, closing, evening, guests, regulars, report, sale
+from api.cli.demo import cancelled, closing, evening, guests, month, regulars, report, sale
 from api.cli.demo.stage import Stage, staged
 from api.settings import made
 
@@ -55,5 +55,8 @@ async def _play(stage: Stage, seed: int, listeners: int, buyers: int) -> bool:
     lost = await closing.find_lost(stage)
     await closing.refund_some(stage, played)
     await closing.end(stage, rooms)
+    await closing.drain(stage)
+    await report.trouble(stage, played, sold.memory, lost)
+    passed = await month.play(stage, sold.memory)
     still_open = await closing.drain(stage)
-    return await report.reckoning(stage, played, sold, size, lost, still_open)
+    return await report.reckoning(played, sold, size, passed, still_open)

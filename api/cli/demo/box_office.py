@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from api.cli.demo.buyers import CURRENCY, PER_LISTENER, Memory
-from api.cli.demo.calls import get
+from api.cli.demo.calls import every
 from api.cli.demo.sale import RUN, Sale
 from api.cli.demo.stage import Stage
 from takings.money import Money
@@ -85,14 +85,9 @@ async def _charges(stage: Stage) -> Charges:
     """What Stripe itself took and returned, by payment of ours."""
     took: Counter[str] = Counter()
     back: Counter[str] = Counter()
-    after: dict[str, str] = {}
-    while True:
-        page = await get(stage.stripe, "/v1/charges", limit="100", **after)
-        for charge in page["data"]:
-            payment = charge["metadata"].get("takings_payment")
-            if payment is not None and charge["paid"]:
-                took[payment] += charge["amount_captured"]
-                back[payment] += charge["amount_refunded"]
-        if not page["has_more"]:
-            return {payment: (took[payment], back[payment]) for payment in took}
-        after = {"starting_after": page["data"][-1]["id"]}
+    for charge in await every(stage.stripe, "/v1/charges"):
+        payment = charge["metadata"].get("takings_payment")
+        if payment is not None and charge["paid"]:
+            took[payment] += charge["amount_captured"]
+            back[payment] += charge["amount_refunded"]
+    return {payment: (took[payment], back[payment]) for payment in took}

@@ -37,9 +37,26 @@ async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> di
     return await _answer(client.build_request("POST", path, json=body, headers=key), client)
 
 
+async def put(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """What is there from now on."""
+    return await _answer(client.build_request("PUT", path, json=body), client)
+
+
 async def get(client: httpx.AsyncClient, path: str, **asked: str) -> dict[str, Any]:
     """What is found there."""
     return await _answer(client.build_request("GET", path, params=asked), client)
+
+
+async def every(client: httpx.AsyncClient, path: str, **asked: str) -> list[Any]:
+    """All that is listed there, page by page."""
+    found: list[Any] = []
+    after: dict[str, str] = {}
+    while True:
+        page = await get(client, path, limit="100", **asked, **after)
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        after = {"starting_after": page["data"][-1]["id"]}
 
 
 async def _answer(request: httpx.Request, client: httpx.AsyncClient) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from api.cli.demo.calls import post
 from api.cli.demo.evening import AT_ONCE, Played
 from api.cli.demo.stage import Stage
 from takings.money import Money
-from takings.payments import sweeps
+from takings.payments import releases, sweeps
 
 EVERY_FULL, EVERY_HALF, EVERY_TWICE_HALF = 17, 11, 13
 PATIENCE_S = 25.0
@@ -21,6 +21,9 @@ SELECT (SELECT count(*) FROM events WHERE status <> 'done') AS events,
        (SELECT count(*) FROM asks WHERE answered_at IS NULL) AS asks,
        (SELECT count(*) FROM refunds WHERE state = 'asked') AS refunds,
        (SELECT count(*) FROM ticket_refunds WHERE done_at IS NULL) AS tickets_to_refund,
+       (SELECT count(*) FROM payout_batches WHERE written_at IS NULL) AS payout_batches,
+       (SELECT count(*) FROM recoveries WHERE looked_at IS NULL) AS recoveries,
+       (SELECT count(*) FROM cash WHERE matured_at IS NULL AND available_on <= $1) AS ripe_cash,
        (SELECT count(*)
           FROM (SELECT FROM accounts a JOIN balances b ON b.account_id = a.id
                  WHERE a.name LIKE 'clearing:%' GROUP BY a.id HAVING sum(b.minor) <> 0) AS uneven
@@ -82,8 +85,10 @@ async def drain(stage: Stage) -> list[str]:
     until = time.monotonic() + PATIENCE_S
     with output.console.status("Waiting until nothing is open …"):
         while True:
-            await worker.drain(stage.runtime, stage.runtime.now())
-            [found] = await stage.runtime.database.fetch(OPEN)
-            if not any(found) or time.monotonic() > until:
-                return [f"Still open: {n} {what}." for what, n in found._asdict().items() if n]
+            now, database = stage.runtime.now(), stage.runtime.database
+            await worker.drain(stage.runtime, now)
+            [found] = await database.fetch(OPEN, now)
+            left = found._asdict() | {"payments": await releases.waiting(database, now=now, most=9)}
+            if not any(left.values()) or time.monotonic() > until:
+                return [f"Still open: {n} {what}." for what, n in left.items() if n]
             await asyncio.sleep(0.2)

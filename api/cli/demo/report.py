@@ -2,17 +2,18 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
 
 from api.cli import books, output, verification
-from api.cli.demo import box_office, evening
+from api.cli.demo import box_office
 from api.cli.demo.buyers import CURRENCY, Memory
+from api.cli.demo.calls import every
 from api.cli.demo.evening import Played
-from api.cli.demo.sale import HOSTS, RUN, Sale
+from api.cli.demo.month import NAMES, Month
+from api.cli.demo.sale import RUN, Sale
 from api.cli.demo.stage import STRIPE_KEY, Stage
 from takings.ledger import accounts, balances
 from takings.money import Money
@@ -25,40 +26,41 @@ SELECT id FROM unnest($1::text[]) AS paid (id)
 
 
 async def reckoning(
-    stage: Stage, played: Played, sale: Sale, size: int, lost: int, still_open: Sequence[str]
+    played: Played, sale: Sale, size: int, month: Month, still_open: Sequence[str]
 ) -> bool:
     """Show everything; whether it is all right."""
-    await _trouble(stage, played, sale.memory, lost)
+    stage = month.stage
     books.print_trial(await stage.runtime.database.run(balances.trial))
-    shown = output.table("Hosts", "host", "held", "available", right=("held", "available"))
-    tips, tickets = await _hosts(stage, shown, evening.HOSTS), await _hosts(stage, shown, HOSTS)
-    output.console.print(shown)
+    given = [played.given(), sale.memory.given(), month.benefit.given()]
+    owned = await _hosts(month) + await _commission(stage)
     wrong = [
         *still_open,
+        *month.wrong,
         *await _unsettled(stage, played),
-        *misplaced(played.given(), tips),
-        *misplaced(sale.memory.given(), tickets + await _commission(stage)),
+        *misplaced(sum(given, Counter()), owned),
         *await box_office.reckoning(sale, size),
     ]
     found = await verification.check(stage.runtime)
     for what in wrong:
         output.console.print(f"[red]✗ {escape(what)}[/]")
     if not wrong:
-        _tell(played, size)
+        _tell(played, size, len(month.payouts))
     return not wrong and all(finding.holds for finding in found)
 
 
-def _tell(played: Played, size: int) -> None:
+def _tell(played: Played, size: int, payouts: int) -> None:
     output.console.print(
         f"[green]✓ {len(played.paid)} tips paid, all settled; {len(played.on_tabs)} more on "
         "tabs; the hosts have what the listeners gave, less what went back.\n"
         f"✓ {size} of {size} tickets sold, and not one more; their numbers have no gap; every "
-        "buyer has a ticket, or all of their money, as Stripe says too.[/]",
+        "buyer has a ticket, or all of their money, as Stripe says too.\n"
+        f"✓ {payouts} payouts, each the sum of its lines to the cent; nobody is owed anything, and "
+        "what came back after a payout is repaid.[/]",
         soft_wrap=True,
     )
 
 
-async def _trouble(stage: Stage, played: Played, memory: Memory, lost: int) -> None:
+async def trouble(stage: Stage, played: Played, memory: Memory, lost: int) -> None:
     """What went wrong tonight, as the sandbox counted it and as we met it."""
     struck = (await stage.stripe.get("/_sandbox/faults")).json().get("struck", {})
     made = len((await stage.stripe.get("/_sandbox/events")).json())
@@ -76,22 +78,40 @@ async def _trouble(stage: Stage, played: Played, memory: Memory, lost: int) -> N
     )
 
 
-async def _hosts(stage: Stage, shown: Table, hosts: Mapping[str, str]) -> Counter[str]:
-    """Show each host's money; what all of them have together, by currency."""
-    together: Counter[str] = Counter()
-    for host, name in hosts.items():
-        money = await stage.runtime.database.run(balances.of_host, host)
-        for currency, drawers in money.items():
-            shown.add_row(name, output.amount(drawers["held"]), output.amount(drawers["available"]))
-            together[currency] += sum(held.minor for held in drawers.values())
+async def _hosts(month: Month) -> Counter[str]:
+    """Show each host's money, here and at Stripe; what all have together, by currency."""
+    database, together = month.stage.runtime.database, Counter[str]()
+    shown = output.table("Hosts", "host", "paid out", "owed", right=("paid out", "owed"))
+    sent = await _sent(month.stage)
+    for host, account in month.accounts.items():
+        for currency, drawers in (await database.run(balances.of_host, host)).items():
+            paid = Money(sent[account, currency], currency)
+            owed = sum(drawers.values(), Money(0, currency))
+            shown.add_row(NAMES[host], output.amount(paid), output.amount(owed))
+            together[currency] += (paid + owed).minor
+            if owed:
+                month.wrong.append(f"{NAMES[host]} is owed {owed} when the month is over.")
         shown.add_section()
+    output.console.print(shown)
     return together
 
 
+async def _sent(stage: Stage) -> Counter[tuple[str, str]]:
+    """What Stripe has sent to each account and not taken back, by currency, as Stripe says."""
+    sent: Counter[tuple[str, str]] = Counter()
+    for one in await every(stage.stripe, "/v1/transfers"):
+        sent[one["destination"], one["currency"]] += one["amount"] - one["amount_reversed"]
+    return sent
+
+
 async def _commission(stage: Stage) -> Counter[str]:
-    """What the platform keeps of tickets, earned or still deferred."""
+    """What the platform keeps of tips and tickets, earned or still deferred."""
     together: Counter[str] = Counter()
-    for account in (accounts.TICKET_COMMISSION, accounts.DEFERRED_TICKETS):
+    for account in (
+        accounts.TIP_COMMISSION,
+        accounts.TICKET_COMMISSION,
+        accounts.DEFERRED_TICKETS,
+    ):
         kept = await stage.runtime.database.run(balances.now, account, CURRENCY)
         together[CURRENCY] -= kept.minor
     return together
@@ -127,6 +147,7 @@ In another terminal:
   cd {shlex.quote(str(Path.cwd()))}
   export TAKINGS_DATABASE_URL='{stage.where.app}'
   export TAKINGS_STRIPE_API_BASE={settings.stripe_api_base} TAKINGS_STRIPE_API_KEY={STRIPE_KEY}
+  export TAKINGS_TEST_CLOCK={settings.test_clock}
   {takings} entries --limit 5
   {takings} hosts
   {takings} quota {RUN}

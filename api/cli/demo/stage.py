@@ -24,6 +24,9 @@ from takings.errors import Unavailable
 
 STRIPE_KEY = "sk_test_demo"
 SECRET, CONNECT_SECRET = "whsec_demo", "whsec_demo_connect"
+APPROVAL = "usd:20000"
+"""Payouts above this wait for the treasurer."""
+
 PATIENCE_S = 5.0
 KEPT_S = 2.0
 """How long a connection is kept for the next call: less long than the other side does."""
@@ -49,6 +52,7 @@ class Stage:
     url: str
     key: str
     api: httpx.AsyncClient
+    treasurer: httpx.AsyncClient
     stripe: httpx.AsyncClient
 
 
@@ -79,6 +83,8 @@ async def _built(stack: AsyncExitStack, home: Path, seed: int) -> Stage:
     )
     where = await stack.enter_async_context(runtimes.addresses(sealed(home=home)))
     await runtimes.migrate(where)
+    clock = home / "clock"
+    clock.write_text("0")
     told = {
         "database_url": where.app,
         "owner_url": where.owner,
@@ -86,19 +92,30 @@ async def _built(stack: AsyncExitStack, home: Path, seed: int) -> Stage:
         "stripe_api_base": await _address(box, home, "sandbox"),
         "stripe_webhook_secrets": SECRET,
         "stripe_connect_secrets": CONNECT_SECRET,
+        "payout_approval": APPROVAL,
+        "test_clock": str(clock),
     }
     env = environment(home=str(home), **told)
     service = await stack.enter_async_context(_process(home, "serve", "--port", "0", env=env))
     await stack.enter_async_context(_process(home, "worker", env=env))
     settings = sealed(home=home, **told)
     runtime = await stack.enter_async_context(runtimes.running(settings, migrated=False))
-    _, key = await keys.issue(runtime.database, "demo", now=runtime.now())
-    url = await _address(service, home, "serve")
+    url, now = await _address(service, home, "serve"), runtime.now()
+    _, key = await keys.issue(runtime.database, "demo", now=now)
+    scopes = ("payouts.read", "payouts.approve")
+    _, other = await keys.issue(runtime.database, "the treasurer", scopes=scopes, now=now)
     api = await stack.enter_async_context(_client(url, key))
+    treasurer = await stack.enter_async_context(_client(url, other))
     stripe = await stack.enter_async_context(_client(told["stripe_api_base"], STRIPE_KEY))
-    hook = {"url": f"{url}/webhooks/stripe", "secret": SECRET}
-    await post(stripe, "/_sandbox/webhook_endpoints", hook)
-    return Stage(home, where, runtime, url, key, api, stripe)
+    await _hook(stripe, f"{url}/webhooks/stripe")
+    return Stage(home, where, runtime, url, key, api, treasurer, stripe)
+
+
+async def _hook(stripe: httpx.AsyncClient, url: str) -> None:
+    """Stripe tells us of the platform's own events, of its hosts', and of their accounts."""
+    connect = {"url": f"{url}/connect", "secret": CONNECT_SECRET, "connect": True}
+    for hook in ({"url": url, "secret": SECRET}, connect, connect | {"thin": True}):
+        await post(stripe, "/_sandbox/webhook_endpoints", hook)
 
 
 def _client(url: str, key: str) -> httpx.AsyncClient:
