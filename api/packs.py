@@ -193,7 +193,7 @@ async def _terms(session: AsyncSession, lines: Lines) -> list[Facts]:
 
 
 async def _refunds(session: AsyncSession, payment_id: str) -> list[Facts]:
-    """What we have returned by ourselves, or tried to."""
+    """What was refunded, by whomever, or was to be."""
     table = tables.Refund
     wanted = select(table).where(table.payment_id == payment_id)
     return [

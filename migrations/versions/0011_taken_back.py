@@ -109,7 +109,7 @@ DROPS = """
 ALTER TABLE accounts DROP CONSTRAINT accounts_hosts_are_owed;
 ALTER TABLE accounts ADD CONSTRAINT accounts_hosts_are_owed CHECK (
   owes_only = (name LIKE 'liabilities:host:%' AND name NOT LIKE '%:available')
-  AND (NOT owes_only OR slots = 1)) NOT VALID;
+  AND (NOT owes_only OR slots = 1));
 DROP TABLE recoveries;
 DROP INDEX refunds_asked_idx;
 ALTER TABLE refunds DROP COLUMN payee;

@@ -301,18 +301,11 @@ def _sums(offer: Offer, line: Line, fees: tuple[int, int], kept: int, many: int)
     ``fees`` is the card fee of one, and what the hosts do not bear of it.
     """
     fee, borne = fees
-
-    def times(minor: int) -> Money:
-        return Money(many * minor, line.currency)
-
-    return Sums(
-        charged=times(offer.price.minor + line.fees_covered),
-        store_fee=times(offer.price.minor - line.minor),
-        card_fee=times(fee),
-        fees_covered=times(line.fees_covered),
-        commission=Money(kept, line.currency),
-        platform=Money(kept, line.currency) + times(line.fees_covered - borne),
-    )
+    price, covered = offer.price.minor, line.fees_covered
+    each = (price + covered, price - line.minor, fee, covered, covered - borne)
+    charged, store, card, fees_covered, rest = (Money(many * m, line.currency) for m in each)
+    commissions = Money(kept, line.currency)
+    return Sums(charged, store, card, fees_covered, commissions, commissions + rest)
 
 
 def _part(gross: int, kept: int, fee: int, many: int, currency: str) -> Part:

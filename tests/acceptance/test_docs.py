@@ -343,7 +343,8 @@ def of_accounts() -> list[list[str]]:
     """Every account that the code can name."""
     fixed = {value for name, value in vars(accounts).items() if name.isupper() and is_name(value)}
     drawers = {accounts.of_host("<id>", drawer) for drawer in accounts.DRAWERS}
-    return [[f"`{name}`"] for name in fixed | drawers | {accounts.collected_tax("<country>")}]
+    of_one = {accounts.parked("<id>"), accounts.collected_tax("<country>")}
+    return [[f"`{name}`"] for name in (fixed - {accounts.PARKED}) | drawers | of_one]
 
 
 def is_name(value: object) -> bool:

@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 
 from api.runtime import Runtime
+from api.settings import sealed
 from sandbox.control import Sandbox
 from takings.database import LawBroken
 from takings.errors import NotFound
@@ -316,3 +318,10 @@ async def test_the_next_payout_is_announced_with_its_day_and_an_estimate(
     await plans.resume(database, "host_ada", now=now)
     await plans.edit(database, "host_ada", schedule="manual", now=now)
     assert await next_one() == (500, "on_request", False)
+
+
+@pytest.mark.parametrize("text", ["eur", "eur:", "xyz:100", "eur:1.5", "eur:100:1"])
+def test_a_threshold_that_says_nothing_clear_is_refused_at_the_start(text: str) -> None:
+    assert sealed(payout_approval="eur:100000, usd:1").payout_approval == {"eur": 100_000, "usd": 1}
+    with pytest.raises(ValidationError):
+        sealed(payout_approval=text)

@@ -35,6 +35,7 @@ SELECT '{table}' AS name, count(*) AS n, md5(string_agg(t::text, ';' ORDER BY t:
   FROM {table} t
 """
 
+KINDS = ("event", "v2.core.event")
 SUMS = ("accounts", "balances", "day_balances", "cursors", "seals")
 
 
@@ -75,8 +76,9 @@ class World:
         return {row.name: (row.n, row.digest) for row in await self.runtime.database.fetch(every)}
 
     def moved(self) -> list[str]:
-        """What has changed at Stripe, by its own events, oldest first."""
-        return [event["type"] for event in self.box.events]
+        """What has changed at Stripe, by its own events and notifications, oldest first."""
+        rows = [row for kind in KINDS for row in self.box._rows(kind)]  # noqa: SLF001
+        return [row["type"] for row in sorted(rows, key=lambda row: row["number"])]
 
 
 def grown(before: Mapping[str, tuple[int, str]], after: Mapping[str, tuple[int, str]]) -> Any:

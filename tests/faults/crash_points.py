@@ -3,8 +3,8 @@
 A boundary is a commit of ours that wrote, or a call to Stripe.  A play performs a flow of several
 acts on a fresh stage, and at one boundary the process dies, or is told that nobody answered.  Then
 another process starts once all leases are over, is told all events again and works until nothing
-moves.  An act that left nothing behind is asked for again, as its client would; one that left a
-trace goes on by itself.
+moves.  Whoever asked is told an error and asks again, or is told nothing: then what left a trace
+has to go on by itself, and what left none is asked for again.
 """
 
 import asyncio
@@ -171,12 +171,12 @@ class Play:
         await self._life.aclose()
 
     async def act(self, what: Callable[[Runtime], Awaitable[object]]) -> None:
-        """Somebody asks for something; where that left nothing behind, once more."""
+        """Somebody asks for something; told of an error, or nothing being there, once more."""
         kept = self.fate.kept
         if not await self._survives(what(self.runtime)):
             left_nothing = self.fate.kept == kept
             await self.recover()
-            if left_nothing:
+            if left_nothing or self.fate.way == "lost":
                 await what(self.runtime)
 
     async def hear(self, **later: int) -> None:
@@ -222,13 +222,14 @@ class Play:
     async def quiet(self) -> None:
         """The worker works until nothing moves."""
         before = None
+        now = await self.runtime.database.fetch(MOVING)
         for _ in range(ROUNDS):
-            await self._work()
-            now = await self.runtime.database.fetch(MOVING)
-            if now == before and not now[0].due:
+            if now == before and not now[0].asks and not now[0].due:
                 return
             before = now
+            await self._work()
             self.pass_time(LEASE + timedelta(seconds=5))
+            now = await self.runtime.database.fetch(MOVING)
         self.wrong.append(f"still at it after {ROUNDS} rounds: {before}")
 
     async def _work(self) -> None:

@@ -121,8 +121,8 @@ async def test_whoever_dies_where_the_flow_ends_as_if_nobody_had(
         if differs := await theatre.differs(flow, fate, whole):
             found[f"{at} {way} {fate.met[at - 1 : at]}"] = differs
         struck += fate.struck
-    print(f"{flow}: {len(every)} points, {struck} of {len(some)} struck")
     assert found == {}
+    assert struck == len(some)
 
 
 LIFELINES = {
