@@ -19,7 +19,7 @@ READERS: tuple[Scope, ...] = ("payouts.read", "finance")
 
 EDITING = (
     *(NotFound, EditedMeanwhile, dependencies.BadIfMatch, money.UnknownCurrency),
-    *(plans.BadAnchor, plans.BadMinimum),
+    *(plans.BadPayday, plans.BadMinimum),
 )
 
 

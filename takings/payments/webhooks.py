@@ -203,8 +203,28 @@ async def _parked(session: AsyncSession, row: Row[Any], live: bool, now: datetim
     return reason is not None
 
 
+KNOWN = "SELECT id FROM hosts WHERE stripe_account = $1"
+
+# Who parks an event of an account and who writes down whose the account is take turns: else what is
+# parked in that very moment would stay so.
+TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1::text, 0))"
+
+UNPARK = """
+UPDATE events SET status = 'received', next_at = $2, attempts = 0
+ WHERE account = $1 AND status = 'parked'
+"""
+
+
 async def _knows(session: AsyncSession, account: str) -> bool:
-    return bool(await fetch(session, "SELECT id FROM hosts WHERE stripe_account = $1", account))
+    if not await fetch(session, KNOWN, account):
+        await fetch(session, TAKE_TURNS, account)
+    return bool(await fetch(session, KNOWN, account))
+
+
+async def unpark(session: AsyncSession, account: str, now: datetime) -> None:
+    """What was told of an account goes on, once it is written down whose it is."""
+    await fetch(session, TAKE_TURNS, account)
+    await fetch(session, UNPARK, account, now)
 
 
 async def _failed(session: AsyncSession, row: Row[Any], error: Exception, now: datetime) -> None:

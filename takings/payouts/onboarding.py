@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings import records
 from takings.database import Database, fetch
 from takings.errors import Invalid
-from takings.payments import asks
+from takings.payments import asks, webhooks
 from takings.payments.asks import AT_ONCE, Ask
 from takings.payments.objects import Object
 from takings.payments.stripe import Stripe, StripeRefused
@@ -139,12 +139,6 @@ UPDATE hosts SET stripe_account = $2, capability = $3
 # What people told of themselves stands at Stripe; here it is not needed any more.
 FORGET = "UPDATE asks SET params = params - 'contact_email' WHERE key = $1"
 
-# An event may come before we know whose account it is about.
-UNPARK = """
-UPDATE events SET status = 'received', next_at = $2, attempts = 0
- WHERE account = $1 AND status = 'parked'
-"""
-
 
 async def _store(session: AsyncSession, ask: Ask, made: Object | None, now: datetime) -> None:
     host_id = ask.key.split(":")[1]
@@ -154,7 +148,7 @@ async def _store(session: AsyncSession, ask: Ask, made: Object | None, now: date
     await fetch(session, FORGET, ask.key)
     if made is not None:
         await fetch(session, STORE, host_id, made["id"], capabilities.said(made, "none"))
-        await fetch(session, UNPARK, made["id"], now)
+        await webhooks.unpark(session, made["id"], now)  # events may have been quicker
 
 
 async def unanswered(database: Database, door: Stripe, *, now: datetime) -> int:

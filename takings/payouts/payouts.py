@@ -26,6 +26,7 @@ from takings.payments.stripe import Stripe
 from takings.payouts import funds, plans, transfers
 from takings.payouts.plans import HostPaused
 from takings.payouts.tables import Payout
+from takings.payouts.transfers import Undecided
 from takings.spaces import hosts
 
 Approval = Mapping[str, int]
@@ -153,7 +154,7 @@ async def _carried(
     for key in asked:
         ask = await asks.take(database, key, now)
         if ask is not None:  # else the worker was quicker
-            with suppress(Unavailable):  # it is written down, and goes on by itself
+            with suppress(Unavailable, Undecided):  # it is written down, and goes on by itself
                 await transfers.carry(database, door, ask, now=now)
     return await database.run(get, payout_id)
 

@@ -27,7 +27,7 @@ ANCHORS: Final[Mapping[Schedule, range]] = {"weekly": range(1, 8), "monthly": ra
 SCHEDULES: Final[tuple[Schedule, ...]] = ("manual", "daily", "weekly", "monthly")
 
 
-class BadAnchor(Invalid):
+class BadPayday(Invalid):
     """A {schedule} payout cannot be anchored to {anchor}.
 
     Name a weekday from 1 (Monday) to 7 for weekly, a day from 1 to 28 for monthly, else none.
@@ -147,10 +147,10 @@ async def edit(
     """Change when a host is paid, and from how much on in each currency; None leaves the minimums.
 
     It holds from tomorrow on.  Editing to what it is changes nothing; otherwise raises
-    EditedMeanwhile where the version is not the expected one.  NotFound, BadAnchor, BadMinimum.
+    EditedMeanwhile where the version is not the expected one.  NotFound, BadPayday, BadMinimum.
     """
     if anchor not in ANCHORS.get(schedule, (None,)):
-        raise BadAnchor(schedule=schedule, anchor=anchor)
+        raise BadPayday(schedule=schedule, anchor=anchor)
     for currency, minor in (minimums or {}).items():
         money.exponent(currency)
         if not 0 <= minor <= LIMIT:

@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.batching import Batcher
 from takings.database import Database, fetch, plans_kept
-from takings.errors import NotFound, Unavailable
+from takings.errors import Conflict, NotFound, Unavailable
 from takings.ledger import accounts, journal
 from takings.ledger.entries import Entry, Posting
 from takings.money import Money
@@ -30,6 +30,13 @@ from takings.records import new_id
 CALL: Final[Call] = "transfers.create"
 BATCH: Final = 200
 """How many transfers one run of ``send`` carries: the worker has other duties too."""
+
+
+class Undecided(Conflict):
+    """Stripe failed on the transfer {id}, and does not list it yet.
+
+    It is looked up again until Stripe has forgotten its key: until then it may still appear.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,10 @@ async def _asked(
     database: Database, door: Stripe, ask: Ask, now: datetime
 ) -> tuple[Answer, Exception | None]:
     try:
-        return Answer(ask, await asks.answer(database, door, ask, now)), None
+        found = await asks.answer(database, door, ask, now)
+        if found is None and not ask.expired:  # to give the money back now could pay it twice
+            raise Undecided(id=ask.key.partition(":")[2])
+        return Answer(ask, found), None
     except (StripeRefused, NotFound) as error:  # NotFound: the host's account is gone
         return Answer(ask, None, error.message), error
 

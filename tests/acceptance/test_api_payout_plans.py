@@ -41,11 +41,11 @@ async def test_a_plan_begins_with_the_policy_and_is_edited_at_the_version_that_w
 @pytest.mark.parametrize(
     ("wrong", "status", "told"),
     [
-        ({"anchor": None}, 422, "bad_anchor"),
-        ({"anchor": 8}, 422, "bad_anchor"),
-        ({"anchor": 2**40}, 422, "bad_anchor"),
-        ({"schedule": "monthly", "anchor": 29}, 422, "bad_anchor"),
-        ({"schedule": "daily"}, 422, "bad_anchor"),
+        ({"anchor": None}, 422, "bad_payday"),
+        ({"anchor": 8}, 422, "bad_payday"),
+        ({"anchor": 2**40}, 422, "bad_payday"),
+        ({"schedule": "monthly", "anchor": 29}, 422, "bad_payday"),
+        ({"schedule": "daily"}, 422, "bad_payday"),
         ({"schedule": "hourly"}, 422, "invalid_request"),
         ({"minimums": {"eur": -1}}, 422, "bad_minimum"),
         ({"minimums": {"eur": 2**63}}, 422, "bad_minimum"),

@@ -118,7 +118,7 @@ async def test_a_plan_is_shown_changed_paused_and_resumed(
         bad = await cli("payouts", "plan", "host_ada", "--minimum", wrong)
         assert_refused(bad, code, wrong.partition(":")[2] or wrong)
     bad = await cli("payouts", "plan", "host_ada", "--anchor", "3")
-    assert_refused(bad, "bad_anchor", "3")
+    assert_refused(bad, "bad_payday", "3")
 
 
 async def test_a_run_that_is_left_or_killed_is_carried_on_by_the_next_or_the_worker(

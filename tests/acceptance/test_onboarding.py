@@ -306,6 +306,25 @@ async def test_what_is_told_of_nobodys_account_is_parked_until_it_is_somebodys(
     assert await capability(runtime.database) == "active"
 
 
+@pytest.mark.usefixtures("hooked")
+async def test_what_is_told_of_an_account_in_the_moment_that_it_becomes_somebodys_is_not_parked(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    database, now = runtime.database, runtime.now()
+    wanted = "host_ada", "de", "ada@example.com", now
+    ask = await database.run(onboarding._write, *wanted)  # noqa: SLF001
+    assert isinstance(ask, asks.Ask)
+    made = await runtime.stripe.ask(ask.call, ask.params, ask.key)
+    await box.deliver()
+    async with database.transaction() as session:
+        await onboarding._store(session, ask, made, now)  # noqa: SLF001
+        handling = asyncio.create_task(worker.drain(runtime, now))
+        await asyncio.sleep(0.3)
+        assert not handling.done()
+    await handling
+    assert await statuses(database) == ["done"]
+
+
 @pytest.mark.parametrize("kind", ["account.updated", "capability.updated"])
 async def test_an_event_is_not_believed_but_asked_about(
     runtime: Runtime, box: Sandbox, kind: str

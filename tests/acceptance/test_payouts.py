@@ -296,6 +296,21 @@ async def test_a_transfer_whose_key_stripe_has_forgotten_is_looked_up_among_its_
     assert await paying.available(runtime.database) == 300
 
 
+async def test_a_transfer_that_stripe_failed_on_is_looked_up_until_its_key_is_forgotten(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    await paying.evening(runtime, box, 500)
+    await paying.payee(runtime, box)
+    box.faults.call("500", "/v1/transfers$")
+    assert (await paying.pay(runtime)).state == "sending"
+    assert await transfers.send(runtime.database, runtime.stripe, now=stories.later(minutes=2)) == 0
+    assert (await runtime.database.run(payouts.get, "po_1")).state == "sending"  # it may still come
+    late = runtime.now() + asks.KEY_LIFE + timedelta(hours=1)
+    assert await transfers.send(runtime.database, runtime.stripe, now=late) == 1
+    assert (await runtime.database.run(payouts.get, "po_1")).state == "refused"
+    assert await paying.available(runtime.database) == 500
+
+
 async def test_the_next_payout_is_announced_with_its_day_and_an_estimate(
     runtime: Runtime, box: Sandbox
 ) -> None:
