@@ -16,7 +16,7 @@ help:  ## What there is to make
 up: $(READY)  ## The service and its worker, on this machine
 	@$(BIN)/takings up $(ARGS)
 
-demo: $(READY)  ## Tips and a flash sale of tickets through every trouble; KEEP=1 leaves it running
+demo: $(READY)  ## Tips, a flash sale of tickets, and the month after them; KEEP=1 leaves it running
 	@$(BIN)/takings demo $(if $(KEEP),--keep) $(ARGS)
 
 test: $(READY) $(DATA)  ## The tests, one database per worker; ARGS="-k splits" picks some

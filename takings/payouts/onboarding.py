@@ -81,21 +81,25 @@ async def _made(
     """The host's new account, made by whoever asks first."""
     found = await database.run(_write, host_id, country, email, now)
     ask = await asks.take(database, found, now) if isinstance(found, str) else found
-    if ask is None:
-        raise asks.InFlight
-    await carry(database, door, ask, now=now)
+    if ask is not None:
+        await carry(database, door, ask, now=now)
     rows = await database.fetch(HOST, host_id)
     if rows[0].stripe_account is None or rows[0].capability == "closed":
-        raise asks.InFlight  # its key had expired and it was never made: the next ask is a new one
+        raise asks.InFlight  # somebody is at it; or nobody made it, and the next ask is a new one
     account: str = rows[0].stripe_account
     return account
 
 
 async def _write(
     session: AsyncSession, host_id: str, country: str, email: str, now: datetime
-) -> Ask | str:
-    """Write down that an account is wanted; or the key under which it has been written down."""
-    await fetch(session, LOCK, host_id)
+) -> Ask | str | None:
+    """Write down that an account is wanted, or answer under which key it has been written down.
+
+    None where somebody has made it meanwhile.
+    """
+    host = (await fetch(session, LOCK, host_id))[0]
+    if host.stripe_account is not None and host.capability != "closed":
+        return None
     for nth in itertools.count(1):
         key = f"account:{host_id}" if nth == 1 else f"account:{host_id}:{nth}"
         rows = await fetch(session, ASKED, key)
@@ -128,6 +132,8 @@ async def carry(database: Database, door: Stripe, ask: Ask, *, now: datetime) ->
     except StripeRefused:
         await database.run(_store, ask, None, now)
         raise
+    if answer is None and not ask.expired:
+        raise asks.InFlight  # Stripe failed, and may list it yet: another one would be a second
     await database.run(_store, ask, answer, now)
 
 

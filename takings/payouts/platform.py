@@ -176,6 +176,8 @@ async def carry(database: Database, door: Stripe, ask: Ask, *, now: datetime) ->
     except StripeRefused as error:
         await database.run(_refuse, payout_id, error.message, now)
         raise
+    if answer is None and not ask.expired:
+        raise asks.InFlight  # Stripe failed, and may list it yet: its money is not free
     if answer is None:
         await database.run(_refuse, payout_id, "Stripe has no such payout", now)
         return

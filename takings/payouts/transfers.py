@@ -7,11 +7,13 @@ A transfer is a row and an ask before it is a call.  What Stripe answers while a
 is written by the next one.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings.batching import Batcher
@@ -26,6 +28,8 @@ from takings.payments.objects import Object
 from takings.payments.stripe import Call, Stripe, StripeRefused
 from takings.payouts import funds
 from takings.records import new_id
+
+log = structlog.get_logger()
 
 CALL: Final[Call] = "transfers.create"
 BATCH: Final = 200
@@ -104,12 +108,13 @@ async def _asked(
 
 
 async def send(database: Database, door: Stripe, *, now: datetime) -> int:
-    """Carry the transfers that are due to Stripe, a batch of them; answer how many were answered.
+    """Carry the transfers that are due to Stripe, a batch of them; answer how many are booked.
 
-    Where Stripe is away it stops; what it took along is due again when its lease is over.
+    The next ones are asked while the last answers are booked.  Where Stripe is away it stops; what
+    it took along is due again when its lease is over.
     """
     due = {ask.key: ask for ask in await asks.take_due(database, [CALL], now, limit=BATCH)}
-    answered = 0
+    booking: list[asyncio.Task[None]] = []
 
     async def write_down(answers: Sequence[Answer]) -> Sequence[Exception | None]:
         try:
@@ -123,12 +128,14 @@ async def send(database: Database, door: Stripe, *, now: datetime) -> int:
     writer: Batcher[Answer, None] = Batcher(write_down)
 
     async def one(key: str) -> None:
-        nonlocal answered
-        await writer.put((await _asked(database, door, due[key], now))[0])
-        answered += 1
+        answer, _ = await _asked(database, door, due[key], now)
+        booking.append(asyncio.create_task(writer.put(answer)))
 
     await asks.side_by_side(due, one)
-    return answered
+    booked = await asyncio.gather(*booking, return_exceptions=True)
+    for error in filter(None, booked):
+        log.warning("transfer_not_booked", why=str(error))
+    return sum(error is None for error in booked)
 
 
 async def _alone(database: Database, answer: Answer, now: datetime) -> Exception | None:

@@ -5,7 +5,7 @@ What one effect is, is measured: the same story told once, in another world.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import acts, app, operations
+from api import acts, app, operations, worker
 from api.acts import HEADER, Act
 from api.operations import REPLAYED, SAFE, Door, Handle, Rules
 from takings.database import Database
@@ -91,6 +91,15 @@ async def send(
 def code(answer: httpx.Response) -> str | None:
     """What is wrong, if anything is."""
     return None if answer.is_success else str(answer.json()["code"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_day() -> Iterator[None]:
+    """No day begins, though hours pass: the payouts of a day are no effect of an operation."""
+    with pytest.MonkeyPatch.context() as patch:
+        duties = tuple(duty for duty in worker.DUTIES if duty.name != "payout_day")
+        patch.setattr(worker, "DUTIES", duties)
+        yield
 
 
 @pytest.fixture(scope="module")

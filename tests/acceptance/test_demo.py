@@ -84,8 +84,36 @@ async def test_two_demos_at_once_come_out_right_and_leave_nothing(ground: Path) 
         assert "The ticket 1 was admitted at" in said
         assert re.search(r"The debate was cancelled: (\d+) of \1 tickets refunded", said), said
         assert "Trial balance" in said
+        told = " ".join(re.sub(r"[│┃]", " ", said).split())
+        for part in MONTH:
+            assert part in told, said
     assert homes(ground) == []
     assert processes(ground) == []
+
+
+MONTH = (
+    "Ada hands in the papers: http://",
+    "$122.40 are parked for Sea Rescue",
+    "Fay $261.00 $45.00 $252.00 Gus $156.60 $27.00 $151.20",
+    "fraudulent needs_response $100.00 $100.00 $0.00",
+    "unrecognized warning_needs_response $20.00 $0.00 $0.00",
+    "fraudulent needs_response $100.00 $0.00 $100.00",
+    "Of $98.28 that were parked $98.28 are its own now, and $0.00 parked still.",
+    "Fay $238.20 sent, approved by the treasurer tr_",
+    "Gus $142.92 sent tr_",
+    "dispute opened · tips 1 -$45.00",
+    "dispute fee passed · tips 1 -$7.50",
+    "refund · tips 1 -$15.30",
+    "Σ, $0.00 off 19 $238.20",
+    "Fay $238.20 $5.40 $0.00 Gus $142.92 $0.00 -$3.24 Sea Rescue $98.28 $2.16 $0.00",
+    "Gus's account is empty: Stripe refuses, and $3.24 are owed.",
+    "fraudulent lost $100.00 $0.00 $100.00 unrecognized warning_closed $20.00 $0.00 $0.00",
+    "-$3.24 $23.76",  # what he could take now, and what is likely on the next payday
+    "refund · tips 1 -$3.24 earning · tips 3 $27.00",
+    "Σ, $0.00 off 4 $23.76",
+    "nobody is owed anything",
+)
+"""What the month after any evening tells, to the cent."""
 
 
 async def test_a_demo_knows_nothing_of_the_users_own_database(ground: Path) -> None:
@@ -96,6 +124,7 @@ async def test_a_demo_knows_nothing_of_the_users_own_database(ground: Path) -> N
         "TAKINGS_STRIPE_API_KEY": "sk_live_of_the_user",
         "TAKINGS_STRIPE_API_BASE": "http://127.0.0.1:1",
         "TAKINGS_SETTLEMENT_CURRENCIES": "chf",
+        "TAKINGS_TEST_CLOCK": "/dev/null",
         "TAKINGS_HOST": "nonsense.invalid",
         "TAKINGS_PORT": "many",
     }

@@ -224,6 +224,39 @@ async def test_a_crash_between_the_account_and_our_note_of_it_makes_no_second_on
     assert (await link(runtime)).account == await account(runtime.database)
 
 
+async def test_who_asks_many_times_at_once_has_one_account(runtime: Runtime, box: Sandbox) -> None:
+    every = [link(runtime) for _ in range(12)]
+    answers = await asyncio.gather(*every, return_exceptions=True)
+    links = [answer for answer in answers if isinstance(answer, Link)]
+    assert {type(answer) for answer in answers} <= {Link, asks.InFlight}
+    assert {one.account for one in links} == {await account(runtime.database)}
+    assert len(box.state.table("account").rows) == 1
+
+
+async def test_who_looked_before_the_account_was_there_makes_no_second_one(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    first = await link(runtime)
+    late = await onboarding._made(  # noqa: SLF001
+        runtime.database, runtime.stripe, "host_ada", "de", "ada@example.com", runtime.now()
+    )
+    assert late == first.account
+    assert len(box.state.table("account").rows) == 1
+
+
+async def test_where_stripe_fails_for_good_there_is_an_account_only_when_its_key_is_forgotten(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    box.faults.call("500", f"{ACCOUNTS}$", method="POST")
+    for minutes in (0, 2, 4):
+        with pytest.raises(asks.InFlight):
+            await link(runtime, now=stories.later(minutes=minutes))
+    days_later = stories.later(days=2)
+    with pytest.raises(asks.InFlight):
+        await link(runtime, now=days_later)
+    assert (await link(runtime, now=days_later)).account == await account(runtime.database)
+
+
 async def test_an_account_whose_key_is_forgotten_is_found_by_its_host(
     runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +351,7 @@ async def test_what_is_told_of_an_account_in_the_moment_that_it_becomes_somebody
     await box.deliver()
     async with database.transaction() as session:
         await onboarding._store(session, ask, made, now)  # noqa: SLF001
-        handling = asyncio.create_task(worker.drain(runtime, now))
+        handling = asyncio.create_task(worker.drain(runtime, runtime.now()))
         await asyncio.sleep(0.3)
         assert not handling.done()
     await handling

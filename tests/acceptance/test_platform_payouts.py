@@ -214,6 +214,20 @@ async def test_a_payout_that_was_never_made_is_refused_and_its_money_free(
     assert (await pay_out(runtime, "bp_2")).status == "pending"
 
 
+async def test_what_stripe_failed_on_is_not_free_until_its_key_is_forgotten(
+    runtime: Runtime, box: Sandbox
+) -> None:
+    box.faults.call("500", "/v1/payouts$", method="POST")
+    with pytest.raises(asks.InFlight):
+        await pay_out(runtime)
+    await platform.unanswered(runtime.database, runtime.stripe, now=stories.later(minutes=2))
+    with pytest.raises(platform.PlatformPayoutUnderWay):
+        await pay_out(runtime, "bp_2", 1)
+    await platform.unanswered(runtime.database, runtime.stripe, now=stories.later(days=2))
+    assert (await pay_out(runtime)).status == "refused"
+    assert (await pay_out(runtime, "bp_2")).minor == OWN
+
+
 async def test_what_stripe_refuses_says_why_and_moves_nothing(
     runtime: Runtime, box: Sandbox
 ) -> None:

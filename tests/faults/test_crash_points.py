@@ -2,11 +2,11 @@
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from random import Random
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +16,10 @@ from api.settings import sealed
 from takings import books, embedded
 from takings.database import Database
 from takings.embedded import Server
+from takings.payments.objects import Object
+from takings.payments.stripe import Call, Stripe
+from takings.payouts import batches
+from takings.records import new_id
 from tests.conftest import HOME, PROVE
 from tests.contract import gate
 from tests.faults.crash_flows import FLOWS
@@ -107,8 +111,9 @@ def points(met: Sequence[str]) -> Iterator[tuple[int, Way]]:
 
 @pytest.mark.parametrize("flow", FLOWS)
 async def test_whoever_dies_where_the_flow_ends_as_if_nobody_had(
-    theatre: Theatre, flow: str
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch, flow: str
 ) -> None:
+    monkeypatch.setattr(batches, "STEP", 1)  # each host is a step of its own
     fate = Fate()
     wrong, whole = await theatre.perform(flow, fate)
     assert wrong == []
@@ -147,3 +152,20 @@ async def test_control_without_a_step_of_the_recovery_not_every_crash_heals(
         if await theatre.differs(flow, fate, whole, [LIFELINES[flow]]) and fate.struck:
             return
     pytest.fail("nothing was missed")
+
+
+async def test_control_under_another_key_what_was_lost_is_done_twice(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, ask = "tip_refunded_in_pieces", Stripe.ask
+    fate = Fate()
+    _, whole = await theatre.perform(flow, fate)
+
+    async def forgetful(self: Stripe, call: Call, params: Mapping[str, Any], _: str) -> Object:
+        return await ask(self, call, params, new_id("key"))
+
+    monkeypatch.setattr(Stripe, "ask", forgetful)
+    at = fate.met.index("POST /v1/refunds") + 1
+    assert "+ refund amount=200 currency=eur status=succeeded" in await theatre.differs(
+        flow, Fate(at, "lost"), whole
+    )

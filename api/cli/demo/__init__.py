@@ -1,4 +1,4 @@
-"""``takings demo``: an evening of tips and a flash sale of tickets, with every trouble."""
+"""``takings demo``: tips and a flash sale of tickets with every trouble, and the month after."""
 
 from typing import Annotated
 
@@ -25,7 +25,8 @@ async def demo(
 ) -> None:
     """Listeners tip hosts, 2,000 buyers come for 100 tickets, while webhooks get lost.
 
-    In the end every cent and every ticket is in its place.
+    Then a month passes: hosts are paid, banks take money back, refunds come late.  In the end every
+    cent and every ticket is in its place.
 
     Exit code 1 if one is not.
     """
