@@ -131,6 +131,7 @@ async def parked_returned(play: Play) -> None:
     """The payee does not come: the listener has the share back."""
     await parked(play, "listener")
     await play.act(refund("ref_part", 100))
+    await play.hear()
     await play.hear(days=8)
 
 
@@ -138,6 +139,7 @@ async def parked_passed_on(play: Play) -> None:
     """The payee does not come: the others have the share."""
     await parked(play, "others")
     await play.act(refund("ref_part", 100))
+    await play.hear()
     await play.hear(days=8)
 
 
