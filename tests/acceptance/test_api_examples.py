@@ -42,6 +42,7 @@ PLAIN = {
     r"\b2\d{7}T\d{6}Z": "20261120T200000Z",
     r"^2\d{3}-\d\d-\d\d$": "2026-11-20",
     r"SEQUENCE:\d+": "SEQUENCE:1",
+    r"\?return_url=\S+": "",
 }
 
 
