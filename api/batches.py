@@ -20,7 +20,9 @@ router = operations.router("payout_batches")
 
 @router.post(
     "/payout_batches",
-    **operation("finance", moves_money=True, raises=(BadId, batches.BatchDiffers)),
+    **operation(
+        "finance", moves_money=True, raises=(BadId, batches.BatchDiffers, batches.DaysOwnBatch)
+    ),
 )
 async def begin(here: Here, new: New, given: BatchInput, actor: Actor) -> PayoutBatch:
     """Pay everybody whose plan is not manual, whatever day it names; the worker carries it on."""

@@ -79,19 +79,21 @@ def _amounts(currency: str, **minors: int) -> Facts:
 
 
 def _receipt(receipt: Receipt) -> Facts:
+    """What was paid, and for what; what we returned of it stands among the refunds.
+
+    The receipt itself counts what the bank took as returned, too: to the listener it is.
+    """
     return {
         "listener": receipt.listener,
         "paid_at": receipt.paid_at,
         "paid": receipt.paid,
         "fees_covered": receipt.fees_covered,
-        "returned": receipt.returned,
         "lines": [
             {
                 line.kind: line.subject,
                 "space": line.space,
                 "amount": line.amount,
                 "fees_covered": line.fees_covered,
-                "returned": line.returned,
                 "platform": line.commission,
                 "hosts": [{"host": share.host, "got": share.net} for share in line.shares],
             }

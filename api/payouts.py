@@ -42,7 +42,14 @@ ASKING = (
     *(payouts.NothingToPay, payouts.BelowPayoutMinimum, payouts.HostNotPayable),
     *(plans.HostPaused, StripeRefused),
 )
-APPROVING = (NotFound, payouts.NotWaiting, payouts.SamePerson, plans.HostPaused, StripeRefused)
+APPROVING = (
+    NotFound,
+    payouts.NotWaiting,
+    payouts.HostInDebt,
+    payouts.SamePerson,
+    plans.HostPaused,
+    StripeRefused,
+)
 
 
 @router.post("/payouts", **operation("finance", moves_money=True, raises=ASKING))

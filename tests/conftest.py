@@ -49,12 +49,20 @@ class Fresh:
     admin: str
 
 
+@asynccontextmanager
+async def postgres(home: Path) -> AsyncIterator[Server]:
+    """An embedded server, shared by all workers; TAKINGS_POSTGRES_BIN picks other binaries."""
+    binaries = os.environ.get("TAKINGS_POSTGRES_BIN")
+    if binaries:
+        home = home.with_name(f"{home.name}-{Path(binaries).parent.name}")
+    async with embedded.running(home, binaries=Path(binaries) if binaries else None) as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[Server]:
-    """The embedded server, shared by all workers; TAKINGS_POSTGRES_BIN picks other binaries."""
-    binaries = os.environ.get("TAKINGS_POSTGRES_BIN")
-    home = HOME.with_name(f"postgres-{Path(binaries).parent.name}") if binaries else HOME
-    async with embedded.running(home, binaries=Path(binaries) if binaries else None) as found:
+    """The server of nearly all tests."""
+    async with postgres(HOME) as found:
         yield found
 
 

@@ -55,10 +55,11 @@ ALTER TABLE allotments ADD COLUMN reserved bigint NOT NULL DEFAULT 0;
 ALTER TABLE allotments ADD COLUMN rolling bigint NOT NULL DEFAULT 0;
 ALTER TABLE allotments ADD COLUMN fee bigint NOT NULL DEFAULT 0;
 ALTER TABLE allotments ADD COLUMN fee_back bigint NOT NULL DEFAULT 0;
+ALTER TABLE allotments ADD COLUMN dispute_fee bigint NOT NULL DEFAULT 0;
 ALTER TABLE allotments ADD COLUMN parked_until timestamptz;
 ALTER TABLE allotments ADD COLUMN directed boolean NOT NULL DEFAULT false;
 ALTER TABLE allotments ADD CONSTRAINT allotments_drawers_not_negative
-  CHECK (reserved >= 0 AND rolling >= 0);
+  CHECK (reserved >= 0 AND rolling >= 0 AND dispute_fee >= 0);
 ALTER TABLE allotments ADD CONSTRAINT allotments_gives_back_no_more_than_the_fee
   CHECK (fee_back BETWEEN 0 AND fee);
 CREATE INDEX allotments_parked_idx ON allotments (parked_until) WHERE parked_until IS NOT NULL;
@@ -101,7 +102,8 @@ GRANT UPDATE (status, minor, taken, frozen, stage, moves, due_by, closed_at) ON 
 GRANT UPDATE (looked_at) ON recoveries TO {app};
 GRANT UPDATE (lost, rolls_at) ON payments TO {app};
 GRANT UPDATE (disputed, frozen) ON lines TO {app};
-GRANT UPDATE (account, gross, credited, reserved, rolling, fee, fee_back, parked_until, directed)
+GRANT UPDATE (account, gross, credited, reserved, rolling, fee, fee_back, dispute_fee, parked_until,
+  directed)
   ON allotments TO {app};
 """
 
@@ -115,7 +117,7 @@ DROP INDEX refunds_asked_idx;
 ALTER TABLE refunds DROP COLUMN payee;
 REVOKE UPDATE (account, gross, credited) ON allotments FROM {app};
 ALTER TABLE allotments DROP COLUMN reserved, DROP COLUMN rolling, DROP COLUMN fee,
-  DROP COLUMN fee_back, DROP COLUMN parked_until, DROP COLUMN directed;
+  DROP COLUMN fee_back, DROP COLUMN dispute_fee, DROP COLUMN parked_until, DROP COLUMN directed;
 ALTER TABLE payments DROP COLUMN rolls_at, DROP COLUMN lost;
 ALTER TABLE lines DROP COLUMN disputed, DROP COLUMN frozen;
 DROP TABLE disputes;

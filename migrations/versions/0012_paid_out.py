@@ -49,12 +49,11 @@ CREATE INDEX cash_transfer_reversals_idx ON cash (created_at)
 # Who serves may not write balances, so it cannot lock them either, but by this: a payout is of
 # what stays as it is until the payout is written.
 BALANCES = """
-CREATE FUNCTION lock_balances(names text[]) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION lock_balances(names text[]) RETURNS SETOF bigint LANGUAGE sql
 SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-  PERFORM FROM accounts a JOIN balances b ON b.account_id = a.id
-    WHERE a.name = ANY(names) ORDER BY b.account_id, b.slot FOR NO KEY UPDATE OF b;
-END $$;
+  SELECT b.account_id FROM accounts a JOIN balances b ON b.account_id = a.id
+   WHERE a.name = ANY(names) ORDER BY b.account_id, b.slot FOR NO KEY UPDATE OF b
+$$;
 REVOKE ALL ON FUNCTION lock_balances FROM public;
 """
 

@@ -95,12 +95,14 @@ async def effective(
     return Money(rows[0].minor if rows else 0, currency)
 
 
-async def lock(session: AsyncSession, names: Sequence[str]) -> None:
-    """Nobody posts on these accounts, in any currency, until we have committed.
+async def lock(session: AsyncSession, names: Sequence[str]) -> Sequence[int]:
+    """Nobody posts on these accounts, in any currency, until we have committed; answer which.
 
-    Locked in the order in which the journal locks them; what they hold is to be read afterwards.
+    An account that somebody opens meanwhile is not among them.  Locked in the order in which the
+    journal locks them; what they hold is to be read afterwards.
     """
-    await fetch(session, "SELECT lock_balances($1)", list(names))
+    rows = await fetch(session, "SELECT lock_balances($1) AS id", list(names))
+    return [row.id for row in rows]
 
 
 async def trial(session: AsyncSession, *, zeros: bool = False) -> Sequence[Line]:

@@ -60,7 +60,7 @@ SELECT coalesce(a.line_id, p.line) AS guilty,
               'the journal %s, %s, %s, %s, %s', coalesce(a.host_id, p.host_id),
               a.left_over, a.held, a.reserved, a.rolling, a.parked,
               p.left_over, p.held, p.reserved, p.rolling, p.parked) AS why
-  FROM (SELECT line_id, host_id, sum(credited - taken - fee + fee_back) AS left_over,
+  FROM (SELECT line_id, host_id, sum(credited - taken - fee + fee_back - dispute_fee) AS left_over,
                sum(held) AS held, sum(reserved) AS reserved, sum(rolling) AS rolling,
                sum(credited - taken) FILTER (WHERE account LIKE 'liabilities:parked:%') AS parked
           FROM allotments WHERE host_id IS NOT NULL GROUP BY line_id, host_id) a
@@ -74,7 +74,7 @@ SELECT coalesce(a.line_id, p.line) AS guilty,
          JOIN accounts acc ON acc.id = p.account_id
           AND (acc.name LIKE 'liabilities:host:%' OR acc.name LIKE 'liabilities:parked:%')
          JOIN entries e ON e.id = p.entry_id AND e.posted_at = p.posted_at
-        WHERE p.line IS NOT NULL AND e.kind <> 'dispute_fee_passed' GROUP BY 1, 2) p
+        WHERE p.line IS NOT NULL GROUP BY 1, 2) p
     ON p.line = a.line_id AND p.host_id = a.host_id
  WHERE (coalesce(a.left_over, 0), coalesce(a.held, 0), coalesce(a.reserved, 0),
         coalesce(a.rolling, 0), coalesce(a.parked, 0))

@@ -75,7 +75,8 @@ async def recompute(session: AsyncSession, payment_id: str) -> list[Posting]:
 
 SHARES = """
 SELECT a.line_id, a.position, a.host_id, a.account, a.gross, a.credited, a.taken, a.held,
-       a.reserved, a.rolling, a.directed, p.released_at IS NOT NULL AS released
+       a.reserved, a.rolling, a.fee, a.fee_back, a.dispute_fee, a.directed,
+       p.released_at IS NOT NULL AS released
   FROM allotments a JOIN lines l ON l.id = a.line_id JOIN payments p ON p.id = l.payment_id
  WHERE a.line_id = $1 ORDER BY a.position FOR UPDATE OF a
 """
@@ -145,7 +146,8 @@ def draw(row: Any, take: int, reserve: int) -> Moves:
     moves: Moves = {"held": 0, "reserved": reserve - row.reserved, "rolling": 0, "available": 0}
     due = take + moves["reserved"]
     if due <= 0:
-        moves["available" if row.released else "held"] = -due
+        moves["available"] = home(row, -due)
+        moves["held"] = -due - moves["available"]
         return moves
     for drawer in ("held", "rolling"):
         part = min(due, getattr(row, drawer))
@@ -153,6 +155,18 @@ def draw(row: Any, take: int, reserve: int) -> Moves:
         due -= part
     moves["available"] = -due
     return moves
+
+
+def home(row: Any, minor: int) -> int:
+    """How much of what comes back to a share is available at once; the rest is held.
+
+    All of it where the line is released; else what the line took of available money before.
+    """
+    if row.released:
+        return minor
+    left: int = row.credited - row.taken - row.fee + row.fee_back - row.dispute_fee
+    short: int = row.held + row.reserved + row.rolling - left
+    return min(minor, max(0, short))
 
 
 def _posted(host: str, moves: Moves, line: Row[Any]) -> Iterator[Posting]:

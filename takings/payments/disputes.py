@@ -72,7 +72,8 @@ def history(found: Object, known: Dispute, now: datetime) -> list[Step]:
         taken = min(known.minor, max(0, taken - _amount(line, known)))
         back = line["amount"] > 0
         frozen = 0 if back else known.minor - taken
-        what = ("reinstated" if back else "withdrawn") + (f":{n // 2 + 1}" if n > 1 else "")
+        nth = sum((one["amount"] > 0) == back for one in lines[:n]) + 1
+        what = ("reinstated" if back else "withdrawn") + (f":{nth}" if nth > 1 else "")
         steps.append(Step(what, taken, frozen, objects.moment(line["created"]), line["id"]))
     if stage(found) == OVER and frozen:
         steps.append(Step("closed", taken, 0, now, found["id"]))
@@ -91,6 +92,8 @@ INSERT INTO disputes (id, payment_id, kind, status, reason, minor, currency, tak
                       moves, due_by, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, $8, $9) ON CONFLICT (id) DO NOTHING
 """
+
+AMOUNT = "UPDATE disputes SET minor = greatest($2, taken + frozen) WHERE id = $1"
 
 SEEN = """
 UPDATE disputes SET status = $2, stage = $3, moves = $4, due_by = $5,
@@ -114,6 +117,9 @@ async def heard(session: AsyncSession, found: Object, payment_id: str, now: date
     moves, far = len(found["balance_transactions"]), stage(found)
     if (moves, far) < (known.moves, known.stage):
         return
+    if found["amount"] != known.minor:  # an inquiry about a part may become a dispute of all
+        await fetch(session, AMOUNT, found["id"], found["amount"])
+        await session.refresh(known)
     for step in history(found, known, now):
         await _book(session, known, step)
     seen = (found["status"], far, moves, due_by, far == OVER, now)

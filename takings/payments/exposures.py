@@ -35,7 +35,8 @@ WITH exposed AS (
 SELECT l.payment_id, l.id AS line, l.currency, p.released_at IS NOT NULL AS released,
        l.returned + l.refunding AS returned, l.minor + l.fees_covered AS paid, d.asked,
        r.rules ->> 'refund_fee_bearer' = 'listener' AS keep_fees,
-       a.host_id, a.account, a.credited, a.taken, a.held, a.reserved, a.rolling, a.directed
+       a.host_id, a.account, a.credited, a.taken, a.held, a.reserved, a.rolling,
+       a.fee, a.fee_back, a.dispute_fee, a.directed
   FROM theirs t
   JOIN payments p ON p.id = t.payment_id
   JOIN lines l ON l.payment_id = p.id

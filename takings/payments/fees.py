@@ -20,6 +20,7 @@ from takings.database import fetch
 from takings.ledger import accounts
 from takings.ledger.entries import Entry, Posting, moving
 from takings.money import Money
+from takings.payments import clawbacks
 
 OF_A_CHARGE = frozenset({"charge", "partial_capture_reversal"})
 """The categories of Stripe's lines whose fees are one charge's: of a tab, a part goes back."""
@@ -111,7 +112,8 @@ def _borne(row: Row[Any], held: int, rest: int) -> Iterable[Posting]:
 BORNE = """
 SELECT l.id AS line, l.currency, l.returned, l.minor + l.fees_covered AS paid,
        p.released_at IS NOT NULL AS released,
-       a.position, a.host_id, a.account, a.held, a.fee, a.fee_back
+       a.position, a.host_id, a.account, a.credited, a.taken, a.held, a.reserved, a.rolling,
+       a.fee, a.fee_back, a.dispute_fee
   FROM payments p
   JOIN lines l ON l.payment_id = p.id
   JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
@@ -136,11 +138,17 @@ async def given_back(session: AsyncSession, payment: str, cause: str, at: dateti
         due = splits.divide(sum(row.fee for row in line), shares)[0]
         for row, back in zip(line, splits.divide(due, [r.fee for r in line]), strict=True):
             more = back - row.fee_back
-            held = 0 if row.released else min(-more, row.held)
+            at_once = clawbacks.home(row, more) if more > 0 else 0
+            held = at_once - more if more > 0 else _held(row, -more)
             taken.append((row.line, row.position, held, 0, more))
             postings += _borne(row, held, -more - held)
     await _take(session, taken)
     return _entry(f"{cause}:fee_returned", ("fee_returned", payment, at, None), postings)
+
+
+def _held(row: Row[Any], minor: int) -> int:
+    """How much of it the line still holds."""
+    return 0 if row.released else min(minor, int(row.held))
 
 
 async def _take(session: AsyncSession, taken: Taken) -> None:
@@ -150,7 +158,7 @@ async def _take(session: AsyncSession, taken: Taken) -> None:
 
 
 OF_DISPUTES = """
-SELECT l.id AS line, l.minor, l.currency, a.host_id, a.account, a.gross
+SELECT l.id AS line, l.minor, l.currency, a.position, a.host_id, a.account, a.gross, a.dispute_fee
   FROM lines l
   JOIN policies r ON r.name = l.policy AND r.version = l.policy_version
                  AND r.rules ->> 'dispute_fee_bearer' = 'host'
@@ -160,17 +168,34 @@ SELECT l.id AS line, l.minor, l.currency, a.host_id, a.account, a.gross
 """
 
 
+BORE = """
+UPDATE allotments SET dispute_fee = dispute_fee + $3 WHERE line_id = $1 AND position = $2
+"""
+
+
 async def of_dispute(
     session: AsyncSession, payment: str, txn: str, fee: Money, at: datetime
 ) -> list[Entry]:
-    """The entry that passes on what Stripe took for a dispute, or gave back of that."""
+    """The entry that passes on what Stripe took for a dispute, or gave back of that.
+
+    It comes back to those who bore it; what was a parked share's part, the platform bore.
+    """
     found = await fetch(session, OF_DISPUTES, payment)
     rows = [row for row in found if row.currency == fee.currency]
     postings: list[Posting] = []
-    parts = splits.divide(fee.minor, [row.gross for row in rows]) if rows else ()
+    borne = [row.dispute_fee for row in rows]
+    if fee.minor < 0:
+        parts = splits.divide(-min(-fee.minor, sum(borne)), borne)
+    else:
+        parts = splits.divide(fee.minor, [row.gross for row in rows]) if rows else ()
+        parts = tuple(
+            0 if accounts.is_parked(row.account) else part
+            for row, part in zip(rows, parts, strict=True)
+        )
     for row, part in zip(rows, parts, strict=True):
-        if not accounts.is_parked(row.account):
-            postings += _borne(row, 0, part)
+        postings += _borne(row, 0, part)
+        if part:
+            await fetch(session, BORE, row.line, row.position, part)
     return _entry(f"txn:{txn}:fee_passed", ("dispute_fee_passed", payment, at, txn), postings)
 
 

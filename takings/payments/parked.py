@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import structlog
 from sqlalchemy.engine import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import records, splits
 from takings.database import Database, fetch
+from takings.errors import TakingsError
 from takings.ledger import accounts
 from takings.ledger.entries import Entry, Posting, moving
 from takings.money import Money
@@ -25,6 +27,8 @@ from takings.payments.allotments import columns
 from takings.payments.asks import Ask
 from takings.payments.stripe import Stripe
 
+log = structlog.get_logger()
+
 BATCH: Final = 100
 AGAIN: Final = timedelta(days=7)
 """How long a share waits that cannot go back just now."""
@@ -32,8 +36,9 @@ AGAIN: Final = timedelta(days=7)
 CLAIMED = """
 SELECT DISTINCT l.payment_id FROM allotments a
   JOIN hosts h ON h.id = a.host_id AND h.capability = 'active'
-  JOIN lines l ON l.id = a.line_id
- WHERE a.parked_until IS NOT NULL ORDER BY l.payment_id LIMIT $1
+  JOIN lines l ON l.id = a.line_id AND l.refunding = 0
+ WHERE a.parked_until IS NOT NULL AND NOT a.directed AND l.payment_id > $1
+ ORDER BY l.payment_id LIMIT $2
 """
 
 MINE = """
@@ -41,15 +46,14 @@ SELECT a.line_id, a.position, a.host_id, a.account, a.credited - a.taken AS mino
        p.released_at IS NOT NULL AS released
   FROM allotments a
   JOIN hosts h ON h.id = a.host_id AND h.capability = 'active'
-  JOIN lines l ON l.id = a.line_id
+  JOIN lines l ON l.id = a.line_id AND l.refunding = 0
   JOIN payments p ON p.id = l.payment_id
- WHERE l.payment_id = $1 AND a.parked_until IS NOT NULL
+ WHERE l.payment_id = $1 AND a.parked_until IS NOT NULL AND NOT a.directed
  ORDER BY a.line_id, a.position FOR UPDATE OF a
 """
 
 TO_PAYEE = """
-UPDATE allotments a
-   SET account = m.account, held = m.held, parked_until = NULL, directed = false
+UPDATE allotments a SET account = m.account, held = m.held, parked_until = NULL
   FROM unnest($1::text[], $2::smallint[], $3::text[], $4::bigint[])
     AS m (line, position, account, held)
  WHERE a.line_id = m.line AND a.position = m.position
@@ -58,11 +62,15 @@ UPDATE allotments a
 
 async def claim(database: Database, *, now: datetime) -> int:
     """Give every payee who can be paid by now what was parked for them; of how many payments."""
-    done = 0
-    while due := await database.fetch(CLAIMED, BATCH):
+    done, after = 0, ""
+    while due := await database.fetch(CLAIMED, after, BATCH):
         for row in due:
-            await database.run(_claim, row.payment_id, now)
-        done += len(due)
+            try:
+                await database.run(_claim, row.payment_id, now)
+                done += 1
+            except TakingsError as error:  # this payment alone; its turn comes again
+                log.warning("share_not_claimed", payment=row.payment_id, why=error.message)
+        after = due[-1].payment_id
     return done
 
 
@@ -76,13 +84,13 @@ async def _claim(session: AsyncSession, payment_id: str, now: datetime) -> None:
     places = [(row.line_id, row.position) for row in rows]
     moved = [(*p, home, h) for p, home, h in zip(places, homes, held, strict=True)]
     await fetch(session, TO_PAYEE, *columns(moved))
-    postings: list[Posting] = []
+    frozen = await clawbacks.recompute(session, payment_id)  # by an open dispute, now that it can
     for row in rows:
         home = accounts.of_host(row.host_id, "available" if row.released else "held")
-        postings += _to(row, home, row.minor)
-    postings += await clawbacks.recompute(session, payment_id)  # an open dispute freezes it now
-    payees = sorted({row.host_id for row in rows})
-    await _post(session, f"payment:{payment_id}:claimed:{payees[0]}", payment_id, postings, now)
+        mine = [leg for leg in frozen if leg.line == row.line_id]
+        frozen = [leg for leg in frozen if leg.line != row.line_id]
+        key = f"line:{row.line_id}:claimed:{row.host_id}"
+        await _post(session, key, payment_id, [*_to(row, home, row.minor), *mine], now)
 
 
 OVER = """
@@ -118,8 +126,15 @@ SELECT DISTINCT a.host_id, s.weight, s.position
 async def expire(database: Database, door: Stripe, *, now: datetime) -> int:
     """Pass on every parked share whose time is over, by its rule; answer how many."""
     due = await database.fetch(OVER, now, BATCH)
-    told = [await database.run(_expire, row, now) for row in due]
-    found = {ask.key: ask for ask in told if ask is not None}
+    found: dict[str, Ask] = {}
+    for row in due:
+        try:
+            ask = await database.run(_expire, row, now)
+        except TakingsError as error:  # this share alone, and others first
+            log.warning("share_not_passed_on", line=row.line_id, why=error.message)
+            ask = await database.run(_waits, row, now + AGAIN)
+        if ask is not None:
+            found[ask.key] = ask
 
     async def carry(key: str) -> None:
         await refunds.carry(database, door, found[key], now=now)
@@ -149,6 +164,7 @@ WAITS = "UPDATE allotments SET parked_until = $3 WHERE line_id = $1 AND position
 
 
 async def _waits(session: AsyncSession, share: Row[Any], until: datetime | None) -> None:
+    """Nobody passes it on before that; None: nothing is left of it, or it is under way."""
     await fetch(session, WAITS, share.line_id, share.position, until)
 
 
@@ -201,16 +217,11 @@ async def _to_others(
     await _post(session, key, payment_id, postings, now)
 
 
-DIRECTED = """
-UPDATE allotments SET directed = true, parked_until = NULL WHERE line_id = $1 AND position = $2
-"""
-
-
 async def _to_listener(
     session: AsyncSession, share: Row[Any], payment: Row[Any], now: datetime
 ) -> Ask:
-    """A refund of exactly this share: it gives before anybody else does."""
-    await fetch(session, DIRECTED, share.line_id, share.position)
+    """A refund of exactly this share: booked, it gives before anybody else does."""
+    await _waits(session, share, None)
     cause = f"{share.line_id} {share.position}"
     return await refunds.directed(
         session,

@@ -150,10 +150,21 @@ UPDATE refunds SET state = $2, stripe_id = coalesce($3, stripe_id), error = $4,
 """
 
 
-# A parked share that is still here, though it was to go back to the listener, waits on.
+# Booked, the share that a refund returns leaves the base; refused or sent back, it waits on.
+DIRECTED = """
+UPDATE allotments a
+   SET directed = $2, parked_until = CASE WHEN NOT $2 THEN $3::timestamptz + interval '7 days' END
+  FROM refunds r JOIN refund_lines l ON l.refund_id = r.id
+ WHERE r.id = $1 AND a.line_id = l.line_id AND a.host_id = r.payee
+   AND a.account LIKE 'liabilities:parked:%'
+"""
+
+# What had been returned of another share's refund lies there again: it is the listener's too.
 STILL_PARKED = """
 UPDATE allotments a SET parked_until = $2::timestamptz + interval '7 days'
-  FROM lines l WHERE l.payment_id = $1 AND a.line_id = l.id AND a.directed AND a.taken < a.credited
+  FROM lines l
+ WHERE l.payment_id = $1 AND a.line_id = l.id AND l.refunding = 0
+   AND a.directed AND a.taken < a.credited AND a.parked_until IS NULL
 """
 
 
@@ -163,7 +174,7 @@ async def refuse(session: AsyncSession, refund_id: str, error: str, now: datetim
     if refund.state == "asked":
         await fetch(session, UNRESERVE, refund_id)
         await fetch(session, STATE, refund_id, "refused", None, error, None)
-        await fetch(session, STILL_PARKED, refund.payment_id, now)
+        await fetch(session, DIRECTED, refund_id, False, now)
     await asks.answered(session, f"refund:{refund_id}", now)
 
 
@@ -180,11 +191,13 @@ async def book(session: AsyncSession, refund_id: str, found: Object, now: dateti
             await fetch(session, UNRESERVE, refund_id)
         await fetch(session, RETURN, refund_id, 1)
         await fetch(session, STATE, refund_id, "booked", found["id"], None, at)
+        await fetch(session, DIRECTED, refund_id, True, now)
         await _post(session, refund, "booked", at, found["id"])
     if found["status"] in GONE and refund.state != "failed":
         await fetch(session, RETURN, refund_id, -1)
         reason = found.get("failure_reason") or found["status"]
         await fetch(session, STATE, refund_id, "failed", found["id"], reason, at)
+        await fetch(session, DIRECTED, refund_id, False, now)
         await _post(session, refund, "failed", now, found["id"])
         await fetch(session, STILL_PARKED, refund.payment_id, now)
 

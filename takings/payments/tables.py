@@ -122,7 +122,9 @@ class Allotment(Row, table=True):
         CheckConstraint("credited >= 0", name="not_negative"),
         CheckConstraint("taken BETWEEN 0 AND credited", name="takes_no_more_than_credited"),
         CheckConstraint("held BETWEEN 0 AND credited", name="holds_no_more_than_credited"),
-        CheckConstraint("reserved >= 0 AND rolling >= 0", name="drawers_not_negative"),
+        CheckConstraint(
+            "reserved >= 0 AND rolling >= 0 AND dispute_fee >= 0", name="drawers_not_negative"
+        ),
         CheckConstraint("fee_back BETWEEN 0 AND fee", name="gives_back_no_more_than_the_fee"),
         Index(
             "allotments_parked_idx",
@@ -148,6 +150,7 @@ class Allotment(Row, table=True):
     rolling: int = amount(0)
     fee: int = amount(0)
     fee_back: int = amount(0)
+    dispute_fee: int = amount(0)  # borne of a dispute's fee, and not given back
     parked_until: datetime | None = Field(default=None, sa_column=moment(nullable=True))
     directed: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 

@@ -6,6 +6,7 @@ batch that was killed goes on where it was, nobody twice and nobody left out.  T
 turns, since each step holds the batch.  What was written is carried to Stripe by ``transfers.py``.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from takings import records
 from takings.database import Database, fetch
-from takings.errors import Conflict, NotFound
+from takings.errors import Conflict, Invalid, NotFound
 from takings.money import Money
 from takings.payouts import funds, payouts, plans
 from takings.payouts.payouts import Approval
@@ -37,6 +38,17 @@ class BatchDiffers(Conflict):
 
     param = "id"
 
+
+class DaysOwnBatch(Invalid):
+    """{id} is the name of a day's own batch.
+
+    Begin yours under another id.
+    """
+
+    param = "id"
+
+
+OF_A_DAY = re.compile(r"pob_\d{4}-\d\d-\d\d")
 
 BEGIN = """
 INSERT INTO payout_batches (id, due_on, scheduled, requested_by, upto, looked, written, created_at)
@@ -64,6 +76,8 @@ async def start(database: Database, batch_id: str, *, actor: str, now: datetime)
     Raises BatchDiffers where somebody else has begun another under this id.
     """
     records.check_id(batch_id)
+    if OF_A_DAY.fullmatch(batch_id):
+        raise DaysOwnBatch(id=batch_id)
 
     async def step(session: AsyncSession) -> Batch:
         day = await plans.today(session, now)
@@ -124,7 +138,6 @@ async def _pay(
     new = [row.id for row in found if row.payable and not row.planned]
     if new:
         await plans.start(session, new, eve, now)
-    await funds.lock(session, ids)
     due = await funds.due(session, ids, day)
     names = [records.new_id("po") for _ in due]
     await payouts.write(session, due, names, batch.id, batch.requested_by, approval, now)

@@ -50,7 +50,7 @@ SELECT h.id AS host_id, a.id AS account_id, a.currency, -b.minor AS available,
        (SELECT id FROM payouts WHERE host_id = h.id AND currency = a.currency
                                  AND state IN ('waiting', 'sending')) AS under_way
   FROM unnest($1::text[], $5::text[]) AS one (host, account)
-  JOIN accounts a ON a.name = one.account
+  JOIN accounts a ON a.name = one.account AND a.id = ANY($6::bigint[])
   JOIN balances b ON b.account_id = a.id AND b.slot = 0
   JOIN hosts h ON h.id = one.host
   LEFT JOIN payout_plans p ON p.host_id = h.id
@@ -71,24 +71,27 @@ def available(host_id: str) -> str:
     return accounts.of_host(host_id, accounts.OWING)
 
 
-async def lock(session: AsyncSession, host_ids: Collection[str]) -> None:
-    """Nobody moves what is available to these hosts until we have committed."""
-    await balances.lock(session, [available(host) for host in host_ids])
+async def lock(session: AsyncSession, host_ids: Collection[str]) -> Sequence[int]:
+    """Nobody moves what is available to these hosts until we have committed; on which accounts."""
+    return await balances.lock(session, [available(host) for host in host_ids])
 
 
 async def of(session: AsyncSession, host_ids: Sequence[str], day: date) -> Sequence[Row[Any]]:
-    """What can be paid out to each host in each currency on a day, and why not."""
-    return await fetch(session, OF, *_asked(host_ids, day))
+    """What can be paid out to each host in each currency on a day, and why not.
+
+    It stays so until we have committed: the accounts are locked, and no others are looked at.
+    """
+    return await fetch(session, OF, *await _locked(session, host_ids, day))
 
 
 async def due(session: AsyncSession, host_ids: Sequence[str], day: date) -> Sequence[Row[Any]]:
     """Only what can be paid out."""
-    return await fetch(session, DUE, *_asked(host_ids, day))
+    return await fetch(session, DUE, *await _locked(session, host_ids, day))
 
 
-def _asked(host_ids: Sequence[str], day: date) -> tuple[object, ...]:
-    steps = list(STEPS), list(STEPS.values())
-    return list(host_ids), *steps, day, [available(host) for host in host_ids]
+async def _locked(session: AsyncSession, host_ids: Sequence[str], day: date) -> tuple[object, ...]:
+    steps, names = (list(STEPS), list(STEPS.values())), [available(host) for host in host_ids]
+    return list(host_ids), *steps, day, names, await lock(session, host_ids)
 
 
 def moved(payout_id: str, host_id: str, amount: Money, what: str, at: datetime) -> Entry:

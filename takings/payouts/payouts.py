@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from takings import money, records
 from takings.database import Database, fetch, plans_kept
 from takings.errors import Conflict, NotFound, Refused, Unavailable
-from takings.ledger import journal
+from takings.ledger import balances, journal
 from takings.money import LIMIT, Money
 from takings.payments import asks
 from takings.payments.stripe import Stripe
@@ -67,6 +67,13 @@ class HostNotPayable(Refused):
     """{host} has no account at Stripe that can be sent money.
 
     Have the host finish onboarding.
+    """
+
+
+class HostInDebt(Refused):
+    """{host} owes {debt} by now: money of the payout {id} was taken back since it was asked for.
+
+    Refuse the payout: what is left after the debt is in the next one.
     """
 
 
@@ -231,7 +238,8 @@ async def approve(
 ) -> Payout:
     """Let a payout go that waits for another person than the one who asked for it; repeatable.
 
-    Raises NotFound, NotWaiting, SamePerson, HostPaused; StripeRefused, and then it is refused.
+    Raises NotFound, NotWaiting, SamePerson, HostPaused, HostInDebt; StripeRefused, and then it is
+    refused.
     """
 
     async def step(session: AsyncSession) -> Sequence[str]:
@@ -245,6 +253,10 @@ async def approve(
         plan = await plans.get(session, row.host_id, now)
         if plan.paused_at is not None:
             raise HostPaused(host=row.host_id, why=plan.paused_why)
+        await funds.lock(session, [row.host_id])
+        owed = await balances.now(session, funds.available(row.host_id), row.currency)
+        if owed.minor > 0:
+            raise HostInDebt(host=row.host_id, debt=owed, id=payout_id)
         await fetch(session, APPROVE, payout_id, actor, now)
         return await transfers.write(session, [row], now)
 

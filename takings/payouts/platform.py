@@ -88,7 +88,7 @@ SELECT coalesce(sum(CASE WHEN name = 'assets:stripe:available' THEN minor
           FROM accounts a JOIN balances b ON b.account_id = a.id
          WHERE a.currency = $1
            AND (a.name = 'assets:stripe:available' OR a.name LIKE 'clearing:%'
-                OR a.name LIKE 'liabilities:%')
+                OR a.name LIKE 'liabilities:%' OR a.name = 'suspense')
          GROUP BY a.name) s
 """
 

@@ -52,8 +52,13 @@ async def recover(database: Database, door: Stripe, *, now: datetime) -> int:
     return done
 
 
+# While a payout is under way nobody knows yet whether that money will have gone.
 OPEN = """
-SELECT cause, host_id, currency, minor FROM recoveries WHERE looked_at IS NULL
+SELECT cause, host_id, currency, minor FROM recoveries r
+ WHERE looked_at IS NULL
+   AND NOT EXISTS (SELECT FROM payouts p
+                    WHERE p.host_id = r.host_id AND p.currency = r.currency
+                      AND p.state IN ('waiting', 'sending'))
  ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 

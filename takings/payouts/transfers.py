@@ -173,6 +173,15 @@ UPDATE payouts p SET state = 'refused', error = refused.error, ended_at = $3
 """
 
 
+# A day's payout that did not go out is due again tomorrow, not when its plan's next day comes.
+TOMORROW = """
+UPDATE payout_plans p
+   SET next_on = least(p.next_on, ($2::timestamptz AT TIME ZONE z.zone)::date + 1)
+  FROM payouts o JOIN payout_batches b ON b.id = o.batch_id AND b.scheduled, books z
+ WHERE o.id = ANY($1::text[]) AND p.host_id = o.host_id AND p.next_on IS NOT NULL
+"""
+
+
 async def book(session: AsyncSession, answers: Sequence[Answer], now: datetime) -> None:
     """Book what became of transfers, each once, whoever asked."""
     by_id = {answer.transfer: answer for answer in answers}
@@ -193,6 +202,8 @@ async def book(session: AsyncSession, answers: Sequence[Answer], now: datetime) 
         await fetch(session, SENT, *map(list, zip(*sent, strict=True)))
     if refused:
         await fetch(session, REFUSED, *map(list, zip(*refused, strict=True)), now)
+        not_sent = [row.payout_id for row in rows if by_id[row.id].found is None]
+        await fetch(session, TOMORROW, not_sent, now)
     await journal.post(session, entries)
     await asks.all_answered(session, [answer.ask.key for answer in answers], now)
 

@@ -7,6 +7,7 @@ What is sold follows the version that is in force at that moment; nothing is sol
 one.  A version is never changed.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -158,9 +159,8 @@ def check(shares: Sequence[Share]) -> None:
     total = sum(share.weight for share in shares)
     if total != ALL:
         raise SharesDoNotSum(total=total)
-    payees = [share.host for share in shares]
-    for payee in payees:
-        if payees.count(payee) > 1:
+    for payee, times in Counter(share.host for share in shares).items():
+        if times > 1:
             raise PayeeTwice(host=payee)
     claims = {share.host: share.claim for share in shares if share.claim is not None}
     others = [host for host, claim in claims.items() if claim.unclaimed == "others"]

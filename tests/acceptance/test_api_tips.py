@@ -76,6 +76,7 @@ async def test_a_tip_goes_from_post_to_settled_through_real_webhooks(
             "reserved": 0,
             "rolling": 0,
             "in_transit": 0,
+            "safe_to_spend": 0,
         }
     ]
     events = (await client.get("/v1/events", params={"status": "done"})).json()["data"]

@@ -74,10 +74,12 @@ payment:{sent.payment.id}:earned
     await refund(runtime, sent.payment.id, 100)
     await activate(runtime, "host_sea")
     await stories.hear(runtime, box)
+    [row] = await runtime.database.fetch("SELECT id FROM lines")
+    line = row.id
     assert (
         await entry(runtime, ":claimed:")
         == f"""\
-payment:{sent.payment.id}:claimed:host_sea
+line:{line}:claimed:host_sea
   {SEA} +270 eur
   liabilities:host:host_sea:held -270 eur"""
     )

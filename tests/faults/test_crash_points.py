@@ -14,14 +14,14 @@ from pydantic import SecretStr
 import sandbox
 from api import worker
 from api.settings import sealed
-from takings import books, embedded
+from takings import books
 from takings.database import Database
 from takings.embedded import Server
 from takings.payments.objects import Object
 from takings.payments.stripe import Call, Stripe
 from takings.payouts import batches
 from takings.records import new_id
-from tests.conftest import HOME, PROVE
+from tests.conftest import HOME, PROVE, postgres
 from tests.contract import gate
 from tests.faults.crash_flows import FLOWS
 from tests.faults.crash_points import Fate, Play, Way
@@ -95,7 +95,7 @@ class Theatre:
 async def theatre() -> AsyncIterator[Theatre]:
     """A server apart, so that other tests have their disk for themselves."""
     async with (
-        embedded.running(HOME.with_name("postgres-theatre")) as server,
+        postgres(HOME.with_name("theatre")) as server,
         Theatre(server).opened() as found,
     ):
         yield found

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.runtime import Runtime
 from sandbox.control import Sandbox
@@ -62,8 +64,10 @@ async def test_control_without_the_lock_and_the_law_the_same_money_is_paid_twice
     async with Database(fresh.owner) as owner:
         await owner.run(fetch, "DROP INDEX payouts_under_way_key")
 
-    async def unlocked(*_: object) -> None:
-        await asyncio.sleep(0)
+    async def unlocked(session: AsyncSession, host_ids: Sequence[str]) -> list[int]:
+        names = [funds.available(host) for host in host_ids]
+        sql = "SELECT id FROM accounts WHERE name = ANY($1::text[])"
+        return [row.id for row in await fetch(session, sql, names)]
 
     seen = asyncio.Barrier(2)
     whole = funds.of
