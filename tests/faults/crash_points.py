@@ -12,7 +12,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import FrameType
@@ -193,15 +193,13 @@ class Play:
 
     async def _survives(self, what: Awaitable[object]) -> bool:
         """Whether it came to its end, as far as we have heard."""
+        others = asyncio.all_tasks()
         dead = asyncio.ensure_future(self.fate.dead.wait())
         doing = asyncio.ensure_future(what)
         await asyncio.wait({dead, doing}, return_when=asyncio.FIRST_COMPLETED)
-        gone = self.fate.dead.is_set()
-        for one in (dead, doing):
-            one.cancel()
-        if gone:
-            with suppress(Died, asyncio.CancelledError):
-                await doing
+        dead.cancel()
+        if self.fate.dead.is_set():
+            await _buried(asyncio.all_tasks() - others)
             return False
         try:
             await doing
@@ -274,6 +272,15 @@ class Play:
             if kind in KINDS
         ]
         return Counter(map(nameless, [*journal, *(row.seen for row in rows), *at_stripe]))
+
+
+async def _buried(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """What the dead process had under way is over: answered in vain, or waiting for nobody."""
+    if tasks:
+        _, waiting = await asyncio.wait(tasks, timeout=1)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def nameless(text: str) -> str:
