@@ -20,8 +20,19 @@ from takings.errors import (
 from takings.ledger import accounts, balances, checks, journal
 from takings.ledger.entries import Entry, Posting
 from takings.money import Money
-from takings.payments import cash, previews, receipts, refunds, releases, stripe, sweeps, webhooks
+from takings.payments import (
+    cash,
+    disputes,
+    previews,
+    receipts,
+    refunds,
+    releases,
+    stripe,
+    sweeps,
+    webhooks,
+)
 from takings.payments.stripe import Stripe
+from takings.payouts import batches, onboarding, plans
 from takings.policies.presets import PRESETS
 from takings.policies.rules import Policy, Terms
 from takings.spaces import agreements, hosts, stages
@@ -49,15 +60,19 @@ __all__ = [
     "accounts",
     "agreements",
     "balances",
+    "batches",
     "books",
     "cash",
     "checks",
     "database",
+    "disputes",
     "embedded",
     "hosts",
     "journal",
     "money",
+    "onboarding",
     "payments",
+    "plans",
     "policies",
     "previews",
     "receipts",

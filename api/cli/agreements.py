@@ -12,6 +12,8 @@ from takings.spaces.agreements import Signature
 
 app = typer.Typer(help="Who shares what in a Space: show, sign.", no_args_is_help=True)
 
+KEY = "key_"
+
 Space = Annotated[str, typer.Argument(help="its id")]
 
 
@@ -25,10 +27,10 @@ async def show(space: Space, *, json: AsJson = False) -> None:
         data = [Agreement.of(version).model_dump() for version in found]
         output.as_json({"object": "list", "data": data})
         return
-    columns = ("version", "state", "tips by", "host", "share", "unclaimed", "signed")
+    columns = ("version", "tips by", "host", "share", "unclaimed", "signed")
     shown = output.table(f"Agreement of {space}", *columns, right=("share",))
     for version in found:
-        first = [str(version.number), version.state.replace("_", " "), version.tips]
+        first = [f"{version.number} {version.state.replace('_', ' ')}", version.tips]
         signed = {one.host: _when(one) for one in version.signatures}
         for share in version.shares:
             claim = f"{share.claim.unclaimed}, {share.claim.days} days" if share.claim else ""
@@ -64,4 +66,6 @@ async def sign(
 
 
 def _when(signature: Signature) -> str:
-    return f"{signature.signed_at:%Y-%m-%d %H:%M} by {signature.actor}"
+    actor = signature.actor
+    who = f"{KEY}…{actor[-4:]}" if actor.startswith(KEY) else actor  # --json has all of it
+    return f"{signature.signed_at:%Y-%m-%d} by {who}"

@@ -1,7 +1,7 @@
 """``takings payouts run``: everybody is paid, and one sees how far that has come."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -58,8 +58,8 @@ async def run(
     One of yours that was broken off is carried on first.
     """
     async with loop.running() as runtime:
-        if wait and not runtime.settings.stripe_api_key.get_secret_value().strip():
-            raise StripeKeyMissing
+        if wait:
+            need_key(runtime)
         mine = await runtime.database.fetch(MINE, loop.actor())
         name = mine[0].id if mine else new_id("pob")
         await batches.start(runtime.database, name, actor=loop.actor(), now=runtime.now())
@@ -69,8 +69,29 @@ async def run(
         found = await runtime.database.run(_progress, name)
     if json:
         output.as_json(found.model_dump())
-    else:
-        _tell(found, carried_on=bool(mine))
+        return
+    _tell(found, carried_on=bool(mine))
+    if wait:
+        tell_threshold(runtime)
+
+
+def need_key(runtime: Runtime) -> None:
+    """Raise StripeKeyMissing where nothing could be sent."""
+    if not runtime.settings.stripe_api_key.get_secret_value().strip():
+        raise StripeKeyMissing
+
+
+def tell_threshold(runtime: Runtime) -> None:
+    """Say from which amounts on another person has to approve what was written here."""
+    output.console.print(threshold(runtime.settings.payout_approval), markup=False)
+
+
+def threshold(approval: Mapping[str, int]) -> str:
+    """The approval threshold in words."""
+    sums = [money.format(Money(minor, currency)) for currency, minor in sorted(approval.items())]
+    if not sums:
+        return "No approval threshold is set."
+    return f"What is above {' or '.join(sums)} waits for another person."
 
 
 async def _progress(session: AsyncSession, name: str) -> BatchProgress:
@@ -125,7 +146,8 @@ async def _carried(runtime: Runtime, name: str) -> None:
 def _tell(found: BatchProgress, *, carried_on: bool) -> None:
     what = "carried on" if carried_on else "begun"
     said = f"{found.id} ({what}): {found.looked} of {found.hosts} hosts looked at"
-    output.console.print(f"{said}, {found.written} payouts", markup=False)
+    written = output.many(found.written, "payout")
+    output.console.print(f"{said}, {written}", markup=False)
     shown = output.table("", "", "payouts", "amount", right=("payouts", "amount"))
     for part in found.payouts:
         sums = (Money(one.amount, one.currency) for one in part.amounts)

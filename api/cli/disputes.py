@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -11,6 +11,7 @@ from api import disputes, packs
 from api.cli import loop, output
 from api.cli.output import AsJson
 from api.schemas.disputes import Dispute, DisputeFilter
+from takings.errors import Invalid
 from takings.money import Money
 
 app = typer.Typer(help="What banks ask back: list, show, evidence.", no_args_is_help=True)
@@ -18,13 +19,32 @@ app = typer.Typer(help="What banks ask back: list, show, evidence.", no_args_is_
 Id = Annotated[str, typer.Argument(help="its id at Stripe")]
 SUMS = ("amount", "taken", "frozen")
 
+Status = Literal[
+    "warning_needs_response",
+    "warning_under_review",
+    "warning_closed",
+    "needs_response",
+    "under_review",
+    "won",
+    "lost",
+    "prevented",
+]
+"""Stripe's words for how a dispute is."""
+
+
+class NotWritable(Invalid):
+    """{path} cannot be written: {why}.
+
+    Name a file in a folder that exists and is yours to write to.
+    """
+
 
 @app.command("list")
 @loop.awaited
 async def listed(
     *,
     payment: Annotated[str | None, typer.Option(help="only of this payment")] = None,
-    status: Annotated[str | None, typer.Option(help="only those; Stripe's word")] = None,
+    status: Annotated[Status | None, typer.Option(help="only those; Stripe's word")] = None,
     undecided: Annotated[bool | None, typer.Option("--open/--closed")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
     json: AsJson = False,
@@ -36,13 +56,22 @@ async def listed(
     if json:
         output.as_json({"object": "list", "data": [one.model_dump() for one in page.data]})
         return
-    columns = ("id", "payment", "status", "reason", *SUMS, "due by")
-    shown = output.table("Disputes", *columns, right=SUMS)
+    shown = output.table("Disputes", "id", "how it is", *SUMS, right=SUMS)
     for one in page.data:
         sums = (output.amount(_money(one, name)) for name in SUMS)
-        about = (one.id, str(one.payment), one.status, escape(one.reason))
-        shown.add_row(*about, *sums, _when(one.due_by))
+        shown.add_row(one.id, escape(_stands(one)), *sums)
     output.console.print(shown)
+
+
+def _stands(one: Dispute) -> str:
+    """Why money is asked back, how far that is, and until when the bank hears us."""
+    return f"{one.reason}, {one.status}{_due(one)}".replace("_", " ")
+
+
+def _due(one: Dispute) -> str:
+    if one.due_by is None or one.closed_at is not None:
+        return ""
+    return f" by {datetime.fromtimestamp(one.due_by, UTC):%Y-%m-%d}"
 
 
 @app.command()
@@ -55,7 +84,7 @@ async def show(dispute: Id, *, json: AsJson = False) -> None:
         output.as_json(found.model_dump())
         return
     sums = ", ".join(f"{name} {_money(found, name)}" for name in (*SUMS, "lost"))
-    due = f", evidence due by {_when(found.due_by)}" if found.due_by else ""
+    due = f", evidence due{_due(found)}" if _due(found) else ""
     said = f"{found.id} of {found.payment}: {found.status}, {found.reason}{due}\n{sums}"
     output.console.print(said, markup=False)
     columns = ("paid", "returned", "disputed", "frozen")
@@ -75,12 +104,12 @@ async def evidence(
 ) -> None:
     """Write all that speaks for the payment into a ZIP, to be sent to the bank."""
     async with loop.running() as runtime:
-        to.write_bytes(await runtime.database.run(packs.of, dispute))
+        pack = await runtime.database.run(packs.of, dispute)
+    try:
+        to.write_bytes(pack)
+    except OSError as error:
+        raise NotWritable(path=to, why=error.strerror) from error
     output.console.print(f"✓ {to}", markup=False)
-
-
-def _when(seconds: int | None) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}" if seconds else ""
 
 
 def _money(found: Dispute, name: str) -> Money:

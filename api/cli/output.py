@@ -31,17 +31,24 @@ def as_json(answer: Any) -> None:
 
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    """An empty table; the columns named in ``right`` hold amounts."""
+    """An empty table; the columns named in ``right`` hold amounts, which stay on one line."""
     empty = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for n, column in enumerate(columns):
         side: Literal["left", "right"] = "right" if column in right else "left"
-        empty.add_column(column, justify=side, overflow="fold", no_wrap=n == 0)
+        whole = n == 0 or column in right
+        how: Literal["ellipsis", "fold"] = "ellipsis" if whole else "fold"
+        empty.add_column(column, justify=side, overflow=how, no_wrap=whole)
     return empty
 
 
 def amount(value: Money) -> str:
     """Money as people read it; nothing where there is none."""
     return money.format(value) if value else ""
+
+
+def many(count: int, one: str) -> str:
+    """So many of something, as people say it."""
+    return f"{count} {one}{'' if count == 1 else 's'}"
 
 
 def program() -> str:

@@ -17,12 +17,17 @@ from takings.money import Money
 from takings.payouts import lines as parts
 from takings.payouts import payouts, tables
 from takings.payouts.lines import Line
+from takings.records import new_id
+from takings.spaces import hosts
 
 app = typer.Typer(
-    help="What hosts are paid: list, show, lines, approve, run, plan.", no_args_is_help=True
+    help="What hosts are paid: list, show, lines, request, approve, refuse, run, plan, pause, "
+    "resume, upcoming.",
+    no_args_is_help=True,
 )
 
 Id = Annotated[str, typer.Argument(help="its id")]
+Currency = Annotated[str, typer.Argument(help="such as eur")]
 PAGE = 1_000
 """How many lines are read at once."""
 
@@ -40,16 +45,20 @@ async def listed(
 ) -> None:
     """The payouts, newest first."""
     wanted = PayoutFilter(state=state, host=host, currency=currency, batch=batch, limit=limit)
+    if currency is not None:
+        money.exponent(currency)
     async with loop.running() as runtime:
+        if host is not None:
+            await runtime.database.run(hosts.get, host)
         page = await runtime.database.run(resource.listed, wanted)
     if json:
         output.as_json({"object": "list", "data": [one.model_dump() for one in page.data]})
         return
-    columns = ("id", "host", "amount", "state", "asked for by", "approved by", "")
-    shown = output.table("Payouts", *columns, right=("amount",))
+    why = ["why"] if any(one.error for one in page.data) else []
+    shown = output.table("Payouts", "id", "host", "amount", "state", *why, right=("amount",))
     for one in page.data:
-        told = (str(one.host), _amount(one), one.state, one.requested_by, one.approved_by or "")
-        shown.add_row(one.id, *told, escape(one.error or ""))
+        errors = [escape(one.error or "")] if why else []
+        shown.add_row(one.id, str(one.host), _amount(one), one.state, *errors)
     output.console.print(shown)
 
 
@@ -99,7 +108,8 @@ async def lines(payout: Id, *, json: AsJson = False) -> None:
             _line(line, json=json)
     if not json:
         sign = "✗" if left else "✓"
-        said = f"{sign} {many} lines, Σ {money.format(amount - left)}: {money.format(left)} off"
+        sums = f"{money.format(amount - left)}: {money.format(left)} off"
+        said = f"{sign} {output.many(many, 'line')}, Σ {sums}"
         output.console.print(said, markup=False)
     if left:
         raise typer.Exit(loop.FAILED)
@@ -125,6 +135,35 @@ def _line(line: Line, *, json: bool) -> None:
     what = " ".join(filter(None, (line.of, line.about, line.space, line.entry)))
     said = f"{at:<18}{line.kind.replace('_', ' '):<18}{money.format(line.money):>16}  {what}"
     output.console.print(said.rstrip(), markup=False, soft_wrap=True)
+
+
+@app.command()
+@loop.awaited
+async def request(
+    host: plans.Host,
+    currency: Currency,
+    *,
+    name: Annotated[str | None, typer.Option("--id", help="to repeat it safely")] = None,
+    json: AsJson = False,
+) -> None:
+    """Pay one host all that is available in a currency, now, whatever the plan says."""
+    async with loop.running() as runtime:
+        batches.need_key(runtime)
+        made = await payouts.request(
+            runtime.database,
+            runtime.stripe,
+            name or new_id("po"),
+            host,
+            currency,
+            actor=loop.actor(),
+            approval=runtime.settings.payout_approval,
+            now=runtime.now(),
+        )
+        await loop.noted(runtime, "payouts.request", made.id)
+        found = await runtime.database.run(resource.shown, made)
+    _tell(found, json=json)
+    if not json:
+        batches.tell_threshold(runtime)
 
 
 @app.command()

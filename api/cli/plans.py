@@ -1,5 +1,6 @@
 """When a host is paid: the plan, its pause, what comes next; commands of ``takings payouts``."""
 
+from calendar import day_name
 from typing import Annotated
 
 import typer
@@ -91,7 +92,7 @@ def _tell(found: tables.Plan, *, json: bool) -> None:
     if json:
         output.as_json(PayoutPlan.of(found).model_dump())
         return
-    anchor = f" on day {found.anchor}" if found.anchor else ""
+    anchor = f" on {_day(found.schedule, found.anchor)}" if found.anchor else ""
     comes = f", next on {found.next_on}" if found.next_on else ", on request alone"
     sums = (Money(minor, currency) for currency, minor in sorted(found.minimums.items()) if minor)
     least = ", ".join(map(money.format, sums))
@@ -101,6 +102,11 @@ def _tell(found: tables.Plan, *, json: bool) -> None:
     if found.paused_at:
         said += f"\npaused by {found.paused_by} on {found.paused_at:%Y-%m-%d}: {found.paused_why}"
     output.console.print(said, markup=False)
+
+
+def _day(schedule: str, anchor: int) -> str:
+    """A day of the week or of the month."""
+    return day_name[anchor - 1] if schedule == "weekly" else f"day {anchor}"
 
 
 @loop.awaited
@@ -113,7 +119,7 @@ async def upcoming(host: Host, *, json: AsJson = False) -> None:
         output.as_json({"object": "list", "data": data})
         return
     sums = ("available", "estimate")
-    shown = output.table(f"Next payouts of {escape(host)}", "", "on", *sums, "", right=sums)
+    shown = output.table(f"Next payouts of {escape(host)}", "", "on", *sums, "why none", right=sums)
     for one in found:
         amounts = map(money.format, (one.available, one.estimate))
         why = (one.why or "").replace("_", " ")

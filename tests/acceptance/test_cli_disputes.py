@@ -27,8 +27,10 @@ async def test_disputes_are_listed_and_shown_with_their_lines(cli: Cli, dispute:
     [found] = (await cli("disputes", "list", "--open", "--json")).json["data"]
     assert (found["id"], found["taken"], found["status"]) == (dispute, 546, "needs_response")
     shown = (await cli("disputes", "list")).out
-    assert dispute in shown
-    assert "€5.46" in shown
+    for words in (dispute, "€5.46", "fraudulent, needs response by 20"):
+        assert words in shown, shown
+    unknown = await cli("disputes", "list", "--status", "eaten")
+    assert (unknown.code, "'warning_closed'" in unknown.err) == (2, True), unknown.err
     for flags in (["--closed"], ["--payment", "pay_none"], ["--status", "won"]):
         assert (await cli("disputes", "list", *flags, "--json")).json["data"] == []
     one = (await cli("disputes", "show", dispute, "--json")).json
@@ -46,7 +48,8 @@ async def test_the_evidence_is_written_into_a_file(cli: Cli, dispute: str, tmp_p
     with zipfile.ZipFile(file) as archive:
         assert "tip: tip_one" in archive.read("summary.txt").decode()
     nowhere = await cli("disputes", "evidence", dispute, "--to", str(tmp_path / "no" / "pack.zip"))
-    assert_refused(nowhere, "unusable", "pack.zip")
+    assert_refused(nowhere, "not_writable", "pack.zip")
+    assert "a folder that exists" in nowhere.err
     none = await cli("disputes", "evidence", "dp_none", "--to", str(tmp_path / "none.zip"))
     assert_refused(none, "not_found", "dp_none")
     assert not (tmp_path / "none.zip").exists()

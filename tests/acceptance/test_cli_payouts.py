@@ -5,8 +5,10 @@ import getpass
 from datetime import timedelta
 
 import pytest
+from rich.console import Console
 
 from api.cli import batches as watching
+from api.cli import output
 from api.cli.batches import NotAllSent
 from api.runtime import Runtime
 from sandbox.control import Sandbox
@@ -19,6 +21,7 @@ from tests.conftest import Fresh
 __all__ = ["cli"]  # the fixture
 
 ME = f"cli:{getpass.getuser()}"
+REQUEST = "payouts.request"
 LOW = {"TAKINGS_PAYOUT_APPROVAL": "eur:100"}
 
 
@@ -29,8 +32,9 @@ async def test_a_run_pays_everybody_and_what_it_paid_is_listed_shown_and_explain
     await paying.payee(runtime, box)
     said = await cli("payouts", "run")
     assert said.code == 0, said.err
-    assert "(begun): 1 of 1 hosts looked at, 1 payouts" in said.out
+    assert "(begun): 1 of 1 hosts looked at, 1 payout\n" in said.out
     assert "€9.11" in said.out
+    assert said.out.endswith("No approval threshold is set.\n")
     [found] = (await cli("payouts", "list", "--json")).json["data"]
     assert (found["amount"], found["state"], found["requested_by"]) == (911, "sent", ME)
     name = found["id"]
@@ -47,10 +51,24 @@ async def test_a_run_pays_everybody_and_what_it_paid_is_listed_shown_and_explain
     told = await cli("payouts", "lines", name, "--json")
     assert '"amount":500' in told.out.splitlines()[0]
     assert len(told.out.splitlines()) == 2
-    assert "€9.11" in (await cli("payouts", "list", "--host", "host_ada")).out
+    listed = (await cli("payouts", "list", "--host", "host_ada")).out
+    assert "€9.11" in listed
+    assert "why" not in listed, "where nothing is refused"
+    for unknown, code in (("--host", "not_found"), ("--currency", "unknown_currency")):
+        assert_refused(await cli("payouts", "list", unknown, "nope"), code, "nope")
     assert (await cli("payouts", "list", "--state", "waiting", "--json")).json["data"] == []
     for command in ("show", "lines", "approve"):
         assert_refused(await cli("payouts", command, "po_none"), "not_found", "po_none")
+
+
+def test_where_the_terminal_is_narrow_words_give_way_and_amounts_stay_whole() -> None:
+    shown = output.table("", "id", "what", "amount", right=("amount",))
+    shown.add_row("po_1", "a longer story than there is room for", "$172.73")
+    narrow = Console(width=40)
+    with narrow.capture() as said:
+        narrow.print(shown)
+    [row] = [line for line in said.get().splitlines() if "po_1" in line]
+    assert "$172.73" in row
 
 
 async def test_lines_that_do_not_sum_are_said_so_and_exit_with_1(
@@ -63,7 +81,7 @@ async def test_lines_that_do_not_sum_are_said_so_and_exit_with_1(
     async with Database(fresh.owner, connections=1) as owner:
         await owner.fetch(forge)
     said = await cli("payouts", "lines", "po_1")
-    assert (said.code, said.out.splitlines()[-1]) == (1, "✗ 1 lines, Σ €5.00: €0.05 off")
+    assert (said.code, said.out.splitlines()[-1]) == (1, "✗ 1 line, Σ €5.00: €0.05 off")
     assert (await cli("payouts", "lines", "po_1", "--json")).code == 1
 
 
@@ -74,11 +92,13 @@ async def test_what_waits_is_approved_by_another_person_only(
     await paying.payee(runtime, box)
     said = await cli("payouts", "run", **LOW)
     assert "takings payouts list --state waiting --batch" in said.out
+    assert said.out.endswith("What is above €1.00 waits for another person.\n")
     [waits] = (await cli("payouts", "list", "--state", "waiting", "--json")).json["data"]
     assert_refused(await cli("payouts", "approve", waits["id"]), "same_person", ME)
     refused = await cli("payouts", "refuse", waits["id"], "--why", "not yet")
     assert f"✓ {waits['id']}: €5.00 to host_ada is refused" in refused.out
     assert "not yet" in refused.out
+    assert "not yet" in (await cli("payouts", "list")).out
     await paying.pay(runtime, approval={"eur": 1}, actor="key_finance")
     said = await cli("payouts", "approve", "po_1")
     by = f"is sent, asked for by key_finance, approved by {ME}\n"
@@ -91,6 +111,29 @@ async def test_what_waits_is_approved_by_another_person_only(
     assert {act.actor for act in noted} == {ME}
 
 
+async def test_one_host_is_paid_on_request_whatever_the_plan_says_and_once_by_its_id(
+    cli: Cli, runtime: Runtime, box: Sandbox
+) -> None:
+    await paying.evening(runtime, box, 500)
+    await paying.payee(runtime, box)
+    await cli("payouts", "plan", "host_ada", "--schedule", "manual")
+    assert (await cli("payouts", "run", "--json")).json["payouts"] == []
+    keyless = await cli("payouts", "request", "host_ada", "eur", TAKINGS_STRIPE_API_KEY="")
+    assert_refused(keyless, "stripe_key_missing", "TAKINGS_STRIPE_API_KEY")
+    said = await cli("payouts", "request", "host_ada", "eur", "--id", "po_1")
+    paid = f"✓ po_1: €5.00 to host_ada is sent, asked for by {ME}\n"
+    assert said.out == paid + "No approval threshold is set.\n", said.err
+    again = await cli("payouts", "request", "host_ada", "eur", "--id", "po_1", "--json")
+    assert (again.json["id"], again.json["amount"]) == ("po_1", 500)
+    for host, currency, code in (
+        *(("host_ada", "eur", "nothing_to_pay"), ("host_nope", "eur", "not_found")),
+        ("host_ada", "euro", "unknown_currency"),
+    ):
+        assert_refused(await cli("payouts", "request", host, currency), code, "")
+    noted = await runtime.database.fetch("SELECT target FROM acts WHERE operation = $1", REQUEST)
+    assert {act.target for act in noted} == {"po_1"}
+
+
 async def test_a_plan_is_shown_changed_paused_and_resumed(
     cli: Cli, runtime: Runtime, box: Sandbox
 ) -> None:
@@ -100,7 +143,7 @@ async def test_a_plan_is_shown_changed_paused_and_resumed(
     assert shown.startswith("host_ada is paid daily, next on ")
     weekly = ("--schedule", "weekly", "--anchor", "1")
     said = await cli("payouts", "plan", "host_ada", *weekly, "--minimum", "eur:10.00")
-    assert "host_ada is paid weekly on day 1, next on " in said.out
+    assert "host_ada is paid weekly on Monday, next on " in said.out
     assert said.out.endswith(", from €10.00 on\n")
     kept = (await cli("payouts", "plan", "host_ada", "--minimum", "jpy:100", "--json")).json
     assert (kept["schedule"], kept["anchor"]) == ("weekly", 1)

@@ -278,6 +278,8 @@ async def test_a_demo_that_is_kept_says_what_can_be_typed_as_it_stands(ground: P
     )
     out, err = await terminal.communicate()
     assert terminal.returncode == 0, err.decode()
+    for words in ("Payouts", "Next payouts of host_gus", "fraudulent, lost", "1 in force"):
+        assert words in out.decode()
     assert "checks hold." in out.decode()
     process.send_signal(signal.SIGINT)
     rest, _ = await process.communicate()

@@ -34,9 +34,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 NAMES = """
 PRESETS Conflict Corrupt Database Entry FeeSchedule Invalid Money NotFound Policy Posting Refused
-Share Stripe TakingsError Terms Tier Unavailable accounts agreements balances books cash checks
-database embedded hosts journal money payments policies previews receipts refunds releases spaces
-stages stripe sweeps webhooks
+Share Stripe TakingsError Terms Tier Unavailable accounts agreements balances batches books cash
+checks database disputes embedded hosts journal money onboarding payments plans policies previews
+receipts refunds releases spaces stages stripe sweeps webhooks
 """
 TICKETING = """
 CHECKS admissions calendars cancellations codes comps door_keys doors holds passes pools purchases

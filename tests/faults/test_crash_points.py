@@ -26,8 +26,8 @@ from tests.contract import gate
 from tests.faults.crash_flows import FLOWS
 from tests.faults.crash_points import Fate, Play, Way
 
-PART = 20
-"""How many crash points of a flow are tried, unless all are."""
+PART = 8
+"""How many crash points of each flow are tried, unless all are."""
 
 
 class Theatre:
@@ -147,8 +147,8 @@ async def test_control_without_a_step_of_the_recovery_not_every_crash_heals(
 ) -> None:
     fate = Fate()
     _, whole = await theatre.perform(flow, fate)
-    every = list(points(fate.met))
-    for at, way in Random(flow).sample(every, len(every)):  # noqa: S311 - only an order
+    calls = [what.startswith("POST") for what in fate.met]  # most hangs on these: they come first
+    for at, way in sorted(points(fate.met), key=lambda point: not calls[point[0] - 1]):
         fate = Fate(at, way)
         if await theatre.differs(flow, fate, whole, [LIFELINES[flow]]) and fate.struck:
             return

@@ -96,8 +96,8 @@ async def _dispute(month: Month) -> tuple[str, str]:
     await days.pass_on(stage)
     views.disputes("A chargeback and an inquiry", opened, await views.asked(stage))
     output.console.print(
-        "Zoe's bank has taken the money; what Stripe asks for that is the hosts' to bear. Xia has "
-        "half of her tip back.",
+        f"Zoe's bank has taken the money. Of Stripe's fee for that {views.amount(BORNE)} are the "
+        "hosts' to bear, and the charity's part is the platform's. Xia has half of her tip back.",
         soft_wrap=True,
     )
     return chargeback["id"], inquiry["id"]

@@ -47,7 +47,8 @@ async def _follow(stage: Stage, batch: str, progress: Progress) -> None:
             continue
         many = Counter({part["state"]: part["payouts"] for part in found["payouts"]})
         progress.update(looked, completed=found["looked"], total=found["hosts"])
-        progress.update(sent, completed=many["sent"], total=many.total())
+        done = many["sent"] + many["refused"]
+        progress.update(sent, completed=done, total=many.total() - many["waiting"])
         if found["written_at"] is not None and not many["sending"]:
             return
 

@@ -9,12 +9,13 @@ from rich.markup import escape
 
 from api.cli import books, output, verification
 from api.cli.demo import box_office
+from api.cli.demo.benefit import GUS, SPACE
 from api.cli.demo.buyers import CURRENCY, Memory
 from api.cli.demo.calls import every
 from api.cli.demo.evening import Played
 from api.cli.demo.month import NAMES, Month
 from api.cli.demo.sale import RUN, Sale
-from api.cli.demo.stage import STRIPE_KEY, Stage
+from api.cli.demo.stage import APPROVAL, CONNECT_SECRET, SECRET, STRIPE_KEY, Stage
 from takings.ledger import accounts, balances
 from takings.money import Money
 
@@ -147,10 +148,15 @@ In another terminal:
   cd {shlex.quote(str(Path.cwd()))}
   export TAKINGS_DATABASE_URL='{stage.where.app}'
   export TAKINGS_STRIPE_API_BASE={settings.stripe_api_base} TAKINGS_STRIPE_API_KEY={STRIPE_KEY}
-  export TAKINGS_TEST_CLOCK={settings.test_clock}
+  export TAKINGS_STRIPE_WEBHOOK_SECRETS={SECRET} TAKINGS_STRIPE_CONNECT_SECRETS={CONNECT_SECRET}
+  export TAKINGS_PAYOUT_APPROVAL={APPROVAL} TAKINGS_TEST_CLOCK={settings.test_clock}
   {takings} entries --limit 5
   {takings} hosts
   {takings} quota {RUN}
+  {takings} payouts list
+  {takings} payouts upcoming {GUS}
+  {takings} disputes list
+  {takings} agreements show {SPACE}
   {takings} events list
   {takings} verify
   curl -H 'Authorization: Bearer {stage.key}' {stage.url}/v1/trial-balance""",

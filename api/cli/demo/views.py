@@ -83,7 +83,7 @@ async def upcoming(stage: Stage, hosts: Mapping[str, str]) -> None:
     for name, found in zip(hosts.values(), await asyncio.gather(*wanted), strict=True):
         for one in found["data"]:
             sums = (amount(one[part], one["currency"]) for part in columns)
-            shown.add_row(name, one["on"] or "", *sums, one["why"] or "")
+            shown.add_row(name, one["on"] or "", *sums, (one["why"] or "").replace("_", " "))
     output.console.print(shown)
 
 
