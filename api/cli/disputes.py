@@ -65,13 +65,13 @@ async def listed(
 
 def _stands(one: Dispute) -> str:
     """Why money is asked back, how far that is, and until when the bank hears us."""
-    return f"{one.reason}, {one.status}{_due(one)}".replace("_", " ")
+    return f"{one.reason}, {one.status}{_due(one, '%Y-%m-%d')}".replace("_", " ")
 
 
-def _due(one: Dispute) -> str:
+def _due(one: Dispute, form: str = "%Y-%m-%d %H:%M") -> str:
     if one.due_by is None or one.closed_at is not None:
         return ""
-    return f" by {datetime.fromtimestamp(one.due_by, UTC):%Y-%m-%d}"
+    return f" by {datetime.fromtimestamp(one.due_by, UTC):{form}}"
 
 
 @app.command()

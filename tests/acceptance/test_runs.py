@@ -13,7 +13,7 @@ from takings.database import Database
 from takings.errors import TakingsError
 from takings.policies import policies
 from takings.policies.presets import PRESETS
-from takings.policies.rules import RollingReserve
+from takings.policies.rules import Tax
 from takings.spaces import spaces
 from tests import box_office, stories
 from tests.box_office import claim, left
@@ -147,12 +147,9 @@ async def test_what_a_run_cannot_be(database: Database) -> None:
 async def test_a_run_needs_a_space_that_is_to_come_and_rules_that_are_kept(
     database: Database,
 ) -> None:
-    reserve = RollingReserve(rate_bps=1000, days=90)
-    clubhouse = PRESETS["clubhouse-2021"]
-    await policies.publish(
-        database, replace(clubhouse, name="rolling", rolling_reserve=reserve), now=NOW
-    )
-    assert await opened(database, policy="rolling") == "rule_not_kept"
+    taxed = replace(PRESETS["clubhouse-2021"], name="taxed", tax=Tax("DE", 1900))
+    await policies.publish(database, taxed, now=NOW)
+    assert await opened(database, policy="taxed") == "rule_not_kept"
     await spaces.move(database, "spc_one", "ended", now=NOW)
     assert await opened(database) == "space_is_over"
 

@@ -1,5 +1,6 @@
 """A crash at any boundary heals: whatever died where, in the end it is as if nobody had."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from tests.conftest import HOME, PROVE, postgres
 from tests.contract import gate
 from tests.faults.crash_flows import FLOWS
 from tests.faults.crash_points import Fate, Play, Way
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # the dead close nothing
 
 PART = 8
 """How many crash points of each flow are tried, unless all are."""
@@ -99,6 +102,13 @@ async def theatre() -> AsyncIterator[Theatre]:
         Theatre(server).opened() as found,
     ):
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _buried() -> Iterator[None]:
+    """What the dead held is given back here, and not in somebody else's test."""
+    yield
+    gc.collect()
 
 
 def points(met: Sequence[str]) -> Iterator[tuple[int, Way]]:

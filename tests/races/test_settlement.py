@@ -10,10 +10,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.runtime import Runtime
 from sandbox.control import Sandbox
+from takings import splits
 from takings.commission import Tier
 from takings.database import Database, LawBroken, fetch
 from takings.errors import TakingsError
-from takings.payments import allotments, cash, objects, payments, refunds, returns, webhooks
+from takings.payments import cash, clawbacks, objects, payments, refunds, returns, webhooks
 from takings.payments.objects import CashLine
 from takings.payments.payments import Paid
 from takings.policies import policies
@@ -245,16 +246,21 @@ async def test_control_without_lock_law_and_reservation_more_is_returned_than_wa
     runtime: Runtime, box: Sandbox, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     laws = {
-        "lines": "lines_returns_no_more_than_paid",
-        "allotments": "allotments_takes_no_more_than_credited",
+        "lines_returns_no_more_than_paid": "lines",
+        "lines_disputes_no_more_than_paid": "lines",
+        "allotments_takes_no_more_than_credited": "allotments",
     }
     async with Database(fresh.owner) as owner:
-        for table, law in laws.items():
+        for law, table in laws.items():
             await owner.run(fetch, f"ALTER TABLE {table} DROP CONSTRAINT {law}")
     unlocked = returns.PAYMENT.replace("FOR NO KEY UPDATE", "")
     unreserved = returns.LEFT.replace("- l.returned - l.refunding", "")
     monkeypatch.setattr(returns, "PAYMENT", unlocked)
     monkeypatch.setattr(returns, "LEFT", unreserved.replace("FOR NO KEY UPDATE OF l", ""))
-    monkeypatch.setattr(allotments, "_share", lambda *_: 0)  # the counters would not go so low
+    endless = clawbacks.LINES.replace("l.minor + l.fees_covered AS paid", "1000000 AS paid")
+    monkeypatch.setattr(clawbacks, "LINES", endless)
+    monkeypatch.setattr(splits, "clawback", lambda total, weights, _: splits.divide(total, weights))
+    # The counters would not go so low.
+    monkeypatch.setattr(clawbacks, "counted", lambda gross, *_: gross)
     await refunded_by_ten(runtime, box)
     assert await returned(runtime) > 546
