@@ -1,6 +1,7 @@
 """Many pools at once: tiers, comps and codes of one run, and a Space that two runs fill."""
 
 import asyncio
+import sys
 from collections import Counter
 from dataclasses import replace
 from random import Random
@@ -141,6 +142,12 @@ async def test_both_runs_of_a_full_space_are_held_sold_and_given_back_at_once(
     assert sum([await taken(database, run=run) for run in runs]) == CAP
 
 
+async def _loud(*_: object) -> int:
+    """What was wrong with the batch is raised, whoever of the two PostgreSQL has chosen."""
+    error = sys.exc_info()[1]
+    raise error or AssertionError
+
+
 @pytest.mark.parametrize("order", ["every run before any Space", "run by run"])
 async def test_a_settlement_of_two_runs_and_a_claim_of_one_of_them_wait_in_one_order(
     runtime: Runtime, box: Sandbox, monkeypatch: pytest.MonkeyPatch, order: str
@@ -155,6 +162,7 @@ async def test_a_settlement_of_two_runs_and_a_claim_of_one_of_them_wait_in_one_o
     notices = [("account", objects.notice(event)) for event in box.events]
     await webhooks.receive(database, notices, now=now)
     monkeypatch.setattr(takings.database, "TRY_AGAIN", ())  # it would heal, in a second or two
+    monkeypatch.setattr(webhooks, "_one_by_one", _loud)  # that, too
     if order == "run by run":
         monkeypatch.setattr(sales, "LOCK_RUNS", "SELECT $1::text[]")
     settling = webhooks.process(database, runtime.stripe, SETTLEMENT, now=now)
