@@ -41,7 +41,7 @@ SELECT f.*, f.available - f.minor AS carried,
   FROM (
 SELECT h.id AS host_id, a.id AS account_id, a.currency, -b.minor AS available,
        greatest(0, -b.minor - -b.minor % coalesce(s.step, 1)) AS minor,
-       b.seq AS upto_seq, newest.posted_at AS upto_at,
+       b.seq AS upto_seq, clock_timestamp() AS upto_at,  -- locked: all of them are earlier
        coalesce(last.upto_seq + 1, 0) AS after_seq, last.upto_at AS after_at,
        coalesce(last.carried, 0) AS brought,
        CASE h.capability WHEN 'active' THEN h.stripe_account END AS destination,
@@ -55,9 +55,6 @@ SELECT h.id AS host_id, a.id AS account_id, a.currency, -b.minor AS available,
   JOIN hosts h ON h.id = one.host
   LEFT JOIN payout_plans p ON p.host_id = h.id
   LEFT JOIN unnest($2::text[], $3::bigint[]) AS s (currency, step) ON s.currency = a.currency
- CROSS JOIN LATERAL (SELECT posted_at FROM postings
-                      WHERE account_id = a.id AND slot = 0
-                      ORDER BY posted_at DESC, seq DESC LIMIT 1) AS newest
   LEFT JOIN LATERAL (SELECT upto_seq, upto_at, carried FROM payouts
                       WHERE account_id = a.id AND state <> 'refused'
                       ORDER BY upto_seq DESC LIMIT 1) AS last ON true) AS f
